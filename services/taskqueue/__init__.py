@@ -1,0 +1,1 @@
+"""An at-least-once task queue on Redis: leases, fencing, one Lua script per change of state."""

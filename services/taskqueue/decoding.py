@@ -1,0 +1,56 @@
+"""Decodes a payload into its type, naming every field at fault rather than the first one only."""
+
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+import msgspec
+
+from taskqueue.errors import FieldError, InvalidTaskError
+
+P = TypeVar("P")
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A payload with rules beyond its types."""
+
+    def faults(self) -> list[FieldError]: ...
+
+
+def decode(data: bytes, kind: type[P]) -> P:
+    """The payload as `kind`; InvalidTaskError with every fault otherwise."""
+    try:
+        payload = msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        raise InvalidTaskError(_type_faults(data, kind) or [_fault(error, "data")]) from error
+    except msgspec.DecodeError as error:
+        raise InvalidTaskError([FieldError("data", f"is not JSON: {error}")]) from error
+    if isinstance(payload, Checked) and (faults := payload.faults()):
+        raise InvalidTaskError(faults)
+    return payload
+
+
+def _type_faults(data: bytes, kind: type[Any]) -> list[FieldError]:
+    found: Any = msgspec.json.decode(data)
+    if not isinstance(found, dict):
+        return [FieldError("data", "must be an object")]
+    given = cast(dict[str, Any], found)
+    faults: list[FieldError] = []
+    fields = {f.encode_name: f for f in msgspec.structs.fields(kind)}
+    for name, field in fields.items():
+        if name not in given:
+            if field.required:
+                faults.append(FieldError(f"data.{name}", "is missing"))
+            continue
+        try:
+            msgspec.convert(given[name], field.type)
+        except msgspec.ValidationError as error:
+            faults.append(_fault(error, f"data.{name}"))
+    if kind.__struct_config__.forbid_unknown_fields:
+        faults += [FieldError(f"data.{n}", "is not a field of this type") for n in given if n not in fields]
+    return faults
+
+
+def _fault(error: msgspec.ValidationError, root: str) -> FieldError:
+    """msgspec says "Expected `str`, got `int` - at `$.a`": the path goes to the field's name."""
+    message, _, path = str(error).partition(" - at `$")
+    return FieldError(root + path.rstrip("`"), message[0].lower() + message[1:])

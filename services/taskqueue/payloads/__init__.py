@@ -1,0 +1,1 @@
+"""Payloads that the API checks in full before it accepts them; shared by API and worker."""

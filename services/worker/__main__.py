@@ -1,0 +1,104 @@
+"""Entry point of the worker: settings, logs, resources, probes, then the runtime until SIGTERM."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from contextlib import AsyncExitStack
+from typing import Any
+
+import structlog
+import uvloop
+from pydantic_settings import BaseSettings
+from taskqueue import logs
+from taskqueue.catalog import Catalog
+from taskqueue.connection import Connection
+from taskqueue.errors import QueueUnavailableError, UnsuitableRedisError
+from taskqueue.queue import Queue
+from taskqueue.settings import SettingsError, describe, load
+
+from worker.probes import probes
+from worker.registry import TaskType, discover
+from worker.runtime import RETRY_PAUSE_S, WAKE_S, Runtime
+from worker.settings import WorkerSettings
+
+_log = structlog.get_logger("worker")
+USAGE_ERROR = 2
+
+
+async def _serve(
+    settings: WorkerSettings, types: dict[str, TaskType], loaded: dict[str, BaseSettings]
+) -> None:
+    async with AsyncExitStack() as stack:
+        connection = Connection(settings)
+        stack.push_async_callback(connection.close)
+        blocking = Connection(settings, timeout_s=WAKE_S + settings.redis_timeout_s)
+        stack.push_async_callback(blocking.close)
+        resources: dict[str, Any] = {}
+        for name, kind in types.items():
+            if kind.open_resource is not None:
+                resources[name] = await stack.enter_async_context(kind.open_resource(loaded.get(name)))
+        queue = Queue(connection, settings.queue_name)
+        runtime = Runtime(queue, Queue(blocking, settings.queue_name), types, resources, settings)
+        loop = asyncio.get_running_loop()
+        starting = asyncio.current_task()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, starting.cancel if starting else runtime.stop)
+        port = await stack.enter_async_context(probes(settings.probe_port, lambda: runtime.ready))
+        await _prepare(queue, Catalog(connection, settings.queue_name), types)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, runtime.stop)
+        _log.info(
+            "started",
+            worker=runtime.name,
+            queue=settings.queue_name,
+            types=sorted(types),
+            concurrency=settings.worker_concurrency,
+            probe_port=port,
+        )
+        await runtime.run()
+
+
+async def _prepare(queue: Queue, catalog: Catalog, types: dict[str, TaskType]) -> None:
+    """Waits for Redis, refuses one that would lose tasks, tells the API which types are served."""
+    while True:
+        try:
+            await queue.check_suitable()
+            await catalog.publish({name: kind.schema() for name, kind in types.items()})
+        except QueueUnavailableError as error:
+            _log.warning("waiting for redis", error=str(error))
+            await asyncio.sleep(RETRY_PAUSE_S * 5)
+        else:
+            return
+
+
+def main() -> int:
+    """Exit status: 0 after SIGTERM, 2 for wrong settings or an unsuitable Redis."""
+    argparse.ArgumentParser(
+        prog="python -m worker",
+        description="Takes tasks from the queue and runs them until SIGTERM.",
+        epilog=describe(WorkerSettings),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
+    try:
+        first = load(WorkerSettings)[0]
+        assert isinstance(first, WorkerSettings)
+        types = discover(first.worker_handlers)
+        named = {name: kind.settings for name, kind in types.items() if kind.settings is not None}
+        loaded = dict(zip(named, load(*named.values()), strict=True))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return USAGE_ERROR
+    logs.configure(first.log_level, first.log_format)
+    try:
+        uvloop.run(_serve(first, types, loaded))
+    except UnsuitableRedisError as error:
+        _log.error("unsuitable redis", error=str(error))
+        return USAGE_ERROR
+    except asyncio.CancelledError:  # stopped before it had begun
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Delivery of e-mail: messages, and the transports that carry them."""

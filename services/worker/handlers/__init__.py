@@ -1,0 +1,1 @@
+"""One module a task type; every module here is found and imported at start."""

@@ -1,0 +1,32 @@
+"""The worker's own settings."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from taskqueue.settings import RedisSettings
+
+
+class WorkerSettings(RedisSettings):
+    """Read once at start; see `python -m worker --help`."""
+
+    worker_concurrency: Annotated[int, Field(ge=1, le=1000, description="tasks run at a time")] = 10
+    worker_handlers: Annotated[str, Field(description="packages with a module per task type, by commas")] = (
+        "worker.handlers"
+    )
+    lease_s: Annotated[float, Field(ge=1, le=3600, description="how long a claim lasts unrenewed")] = 10.0
+    renew_s: Annotated[float, Field(gt=0, description="time between renewals of a lease")] = 3.0
+    retention_s: Annotated[float, Field(ge=1, description="how long a finished task can be looked up")] = (
+        86_400.0
+    )
+    probe_port: Annotated[int, Field(ge=0, le=65_535, description="port of the probes; 0: any free")] = 8081
+    shutdown_grace_s: Annotated[
+        float, Field(ge=0, description="how long tasks under way may run on after SIGTERM")
+    ] = 25.0
+    pod_name: Annotated[str, Field(description="name of this worker in logs and lists")] = "worker"
+    node_name: Annotated[str, Field(description="machine that it runs on")] = ""
+
+    @model_validator(mode="after")
+    def _renews_in_time(self) -> "WorkerSettings":
+        if self.renew_s * 2 > self.lease_s:
+            raise ValueError("RENEW_S must be at most half of LEASE_S, or one late renewal loses the lease")
+        return self
