@@ -153,7 +153,8 @@ class Runtime:
 
     async def _start(self, claims: list[Claim], deadline: float) -> None:
         if claims and self._stopping:  # claimed while SIGTERM came: nothing was begun
-            await self._queue.release(self.name, [(c.id, c.epoch, False) for c in claims], leave=False)
+            with contextlib.suppress(QueueUnavailableError):  # else the leases lapse by themselves
+                await self._queue.release(self.name, [(c.id, c.epoch, False) for c in claims], leave=False)
             return
         for claim in claims:
             lease = Lease(claim, deadline)

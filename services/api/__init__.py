@@ -1,0 +1,1 @@
+"""The HTTP API: takes tasks, says how they are."""

@@ -1,0 +1,79 @@
+"""Every error as JSON: `error` says it in words, `code` is stable, `fields` names what is wrong."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+from taskqueue.errors import InvalidTaskError, QueueError, QueueUnavailableError
+
+RETRY_AFTER_S = 2
+"""A restarted Redis of ordinary size answers again within this time."""
+_log = structlog.get_logger("api")
+
+
+class OverloadedError(QueueError):
+    """More waits than the settings allow."""
+
+    code = "queue_too_long"
+    http_status = 429
+
+
+class InvalidJsonError(QueueError):
+    """A body that is not JSON at all."""
+
+    code = "invalid_json"
+    http_status = 400
+
+
+def json_answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """A JSON response; bytes of msgspec, as every answer is."""
+    return web.Response(
+        body=msgspec.json.encode(body), status=status, content_type="application/json", headers=headers
+    )
+
+
+def problem(status: int, code: str, error: str, **more: Any) -> web.Response:
+    """One error answer; 429 and 503 say when to come again."""
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
+    return json_answer({"error": error, "code": code, **more}, status, headers)
+
+
+@web.middleware
+async def problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Turns whatever a handler raises into an answer; no trace or address ever leaves."""
+    try:
+        return await handler(request)
+    except InvalidTaskError as error:
+        fields = [{"field": f.field, "message": f.message} for f in error.fields]
+        return problem(error.http_status, error.code, str(error), fields=fields)
+    except QueueUnavailableError as error:
+        _log.warning("redis is away", error=str(error), path=request.path)
+        return problem(error.http_status, error.code, "the queue's store does not answer; try again")
+    except QueueError as error:
+        return problem(error.http_status, error.code, str(error))
+    except web.HTTPException as error:
+        answer = problem(error.status, error.reason.lower().replace(" ", "_"), _words(request, error))
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
+    except ConnectionResetError:
+        raise  # the client went away
+    except Exception:
+        _log.exception("request failed", path=request.path, method=request.method)
+        return problem(500, "internal", "internal error")
+
+
+def _words(request: web.Request, error: web.HTTPException) -> str:
+    match error.status:
+        case 404:
+            return f"no such path: {request.path}"
+        case 405:
+            return f"{request.method} is not allowed here"
+        case 413:
+            return "the body is too large"
+        case _:
+            return error.text or error.reason

@@ -1,0 +1,23 @@
+"""The API's own settings."""
+
+from typing import Annotated
+
+from pydantic import Field
+from taskqueue.settings import RedisSettings
+
+
+class ApiSettings(RedisSettings):
+    """Read once at start; see `python -m api --help`."""
+
+    host: Annotated[str, Field(description="address to listen on")] = "0.0.0.0"  # noqa: S104
+    port: Annotated[int, Field(ge=0, le=65_535, description="port to listen on; 0: any free")] = 5000
+    max_body_bytes: Annotated[int, Field(ge=1024, description="largest request body")] = 1_048_576
+    memory_limit_share: Annotated[
+        float, Field(gt=0, le=1, description="share of Redis' maxmemory at which tasks are refused")
+    ] = 0.9
+    max_queue_length: Annotated[
+        int, Field(ge=0, description="waiting tasks at which more are refused; 0: no limit")
+    ] = 0
+    shutdown_grace_s: Annotated[
+        float, Field(ge=0, description="how long requests under way may take after SIGTERM")
+    ] = 10.0
