@@ -1,0 +1,1 @@
+"""The system's infrastructure as one Pulumi program, and the commands around it."""

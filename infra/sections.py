@@ -1,0 +1,326 @@
+"""The sections of a stack's settings: their keys, types, defaults, and the checks inside each."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.alias_generators import to_camel
+
+from infra import quantities
+from infra.quantities import Cpu, Memory
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[int, Field(ge=0, le=3600)]
+DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Transport(StrEnum):
+    """How workers deliver e-mail."""
+
+    SIMULATE = "simulate"
+    SMTP = "smtp"
+
+
+class Tls(StrEnum):
+    """How the connection to the SMTP server is secured."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+
+
+class ServiceType(StrEnum):
+    """How Kubernetes exposes a Service."""
+
+    CLUSTER_IP = "ClusterIP"
+    NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer"
+
+
+class Section(BaseModel):
+    """Frozen, camelCase in the stack file, no unknown keys; defaults are checked like given values."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_default=True,
+        hide_input_in_errors=True,
+    )
+
+
+def _image_reference(ref: str) -> str:
+    name, _, digest = ref.partition("@")
+    tagged = ":" in name.rsplit("/", 1)[-1]
+    if any(c.isspace() for c in ref) or not name or not (tagged or digest.startswith("sha256:")):
+        raise ValueError(f"{ref!r} is not an image reference with a tag or a sha256 digest")
+    return ref
+
+
+ImageRef = Annotated[str, AfterValidator(_image_reference)]
+
+
+class Requests(Section):
+    """What the scheduler sets aside for a container; CPU targets are percentages of it."""
+
+    cpu: Cpu = Field(default="100m", description="CPU set aside for each container")
+    memory: Memory = Field(default="128Mi", description="memory set aside for each container")
+
+
+class Limits(Section):
+    """What a container may use at the most."""
+
+    cpu: Cpu = Field(default="500m", description="CPU that a container may use at the most")
+    memory: Memory = Field(default="256Mi", description="memory above which a container is killed")
+
+
+class Resources(Section):
+    """Requests and limits of a container."""
+
+    requests: Requests = Requests()
+    limits: Limits = Limits()
+
+    @field_validator("limits")
+    @classmethod
+    def _requests_fit(cls, limits: Limits, info: ValidationInfo) -> Limits:
+        requests = info.data.get("requests")
+        for item in ("cpu", "memory") if requests else ():
+            asked, most = getattr(requests, item), getattr(limits, item)
+            if quantities.parse(asked) > quantities.parse(most):
+                raise ValueError(f"{item}: the request {asked} is more than the limit {most}")
+        return limits
+
+
+class Images(Section):
+    """Where images come from: built and pushed as part of the stack, or refs given."""
+
+    registry: str | None = Field(
+        default=None, description="host and path to build for and push to, as `ghcr.io/acme`"
+    )
+    pull_registry: str | None = Field(
+        default=None, description="the same registry as the nodes name it, where that differs"
+    )
+    registry_username: str | None = Field(
+        default=None, description="login to push with; the password is `registryPassword`"
+    )
+    pull_secrets: tuple[str, ...] = Field(default=(), description="Secrets that the nodes pull with")
+    platforms: tuple[str, ...] = Field(
+        default=(), description="platforms to build for; empty: the builder's own"
+    )
+    build_on_preview: bool = Field(default=False, description="also build in `pulumi preview`")
+    python_image: ImageRef | None = Field(
+        default=None, description="base of API and worker, if not the default"
+    )
+    go_image: ImageRef | None = Field(default=None, description="base of the mail server, if not the default")
+    api: ImageRef | None = Field(default=None, description="the API's image; given, it is not built")
+    worker: ImageRef | None = Field(default=None, description="the worker's image; given, it is not built")
+    mail: ImageRef | None = Field(default=None, description="the mail server's image; given, it is not built")
+
+    @field_validator("registry", "pull_registry")
+    @classmethod
+    def _host_first(cls, registry: str | None) -> str | None:
+        # Only a first part with a dot, a port or the name localhost is a host; else Docker Hub is
+        # meant, and the provider answers a ref without digest for a name that is not canonical.
+        host = (registry or "").split("/")[0]
+        if registry is not None and not ("." in host or ":" in host or host == "localhost"):
+            raise ValueError(f"{registry!r} does not begin with a host, as in docker.io/acme")
+        return registry and registry.rstrip("/")
+
+
+class Service(Section):
+    """How a Service is reached from outside the cluster."""
+
+    type: ServiceType = Field(
+        default=ServiceType.LOAD_BALANCER, description="ClusterIP, NodePort or LoadBalancer"
+    )
+    node_port: Port | None = Field(
+        default=None, description="port on every node; empty: Kubernetes picks one"
+    )
+    node_address: str = Field(
+        default="127.0.0.1", description="address of a node, for the printed URL of a NodePort"
+    )
+    annotations: dict[str, str] = Field(default_factory=dict, description="for the cloud's load balancer")
+    source_ranges: tuple[str, ...] = Field(
+        default=(), description="networks (CIDR) that the load balancer lets in"
+    )
+
+    @field_validator("node_port")
+    @classmethod
+    def _only_where_it_means_something(cls, port: int | None, info: ValidationInfo) -> int | None:
+        if port is not None and info.data.get("type") == ServiceType.CLUSTER_IP:
+            raise ValueError("a ClusterIP Service has no node port")
+        return port
+
+
+class Ingress(Section):
+    """A host name in front of the API, with TLS."""
+
+    host: str = Field(description="host name that the API answers to")
+    class_name: str | None = Field(default=None, description="ingress class; empty: the cluster's default")
+    tls_secret: str | None = Field(default=None, description="Secret with the certificate; empty: no TLS")
+    annotations: dict[str, str] = Field(
+        default_factory=dict, description="for the ingress controller, cert-manager"
+    )
+
+
+class Api(Section):
+    """The HTTP API."""
+
+    replicas: int = Field(default=3, ge=1, le=100, description="number of API pods")
+    resources: Resources = Resources()
+    service: Service = Service()
+    ingress: Ingress | None = None
+    shutdown_grace_seconds: Seconds = Field(default=20, description="time for open requests when a pod stops")
+    pre_stop_seconds: Seconds = Field(
+        default=5, description="a stopping pod still serves that long, until no one calls it"
+    )
+    log_level: LogLevel = Field(default="info", description="least severe level that is logged")
+
+
+class Autoscaling(Section):
+    """The worker's HorizontalPodAutoscaler."""
+
+    min_replicas: int = Field(default=2, ge=1, le=1000, description="fewest workers")
+    max_replicas: int = Field(default=10, ge=1, le=1000, description="most workers")
+    cpu_percent: int = Field(
+        default=70, ge=1, le=1000, description="target: mean CPU use in percent of the request"
+    )
+    up_window_seconds: Seconds = Field(
+        default=0, description="how long load must last before workers are added"
+    )
+    up_percent: int = Field(default=100, ge=1, description="most workers added in a period, in percent")
+    up_pods: int = Field(
+        default=2, ge=1, description="most workers added in a period, in pods; the larger of both counts"
+    )
+    up_period_seconds: int = Field(default=15, ge=1, le=1800, description="period of adding")
+    down_window_seconds: Seconds = Field(
+        default=300, description="how long load must be away before workers are removed"
+    )
+    down_percent: int = Field(
+        default=50, ge=1, le=100, description="most workers removed in a period, in percent"
+    )
+    down_period_seconds: int = Field(default=60, ge=1, le=1800, description="period of removing")
+
+    @field_validator("max_replicas")
+    @classmethod
+    def _max_from_min(cls, most: int, info: ValidationInfo) -> int:
+        least = info.data.get("min_replicas", most)
+        if most < least:
+            raise ValueError(f"{most} is less than minReplicas, {least}")
+        return most
+
+
+class Worker(Section):
+    """The workers that deliver e-mail."""
+
+    concurrency: int = Field(
+        default=10, ge=1, le=1000, description="tasks that a worker has under way at once"
+    )
+    resources: Resources = Resources()
+    autoscaling: Autoscaling = Autoscaling()
+    shutdown_grace_seconds: Seconds = Field(
+        default=30, description="time to finish what is under way when a pod stops"
+    )
+    log_level: LogLevel = Field(default="info", description="least severe level that is logged")
+
+
+class ExternalRedis(Section):
+    """A Redis outside this stack; its password is `redisPassword`."""
+
+    url: str = Field(description="redis:// or rediss:// URL without a password")
+    cidrs: tuple[str, ...] = Field(
+        default=(), description="networks (CIDR) it is in, for the NetworkPolicy; empty: any"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _a_redis_url_without_password(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+            raise ValueError("it must be a redis:// or rediss:// URL with a host")
+        if parts.password:
+            raise ValueError("it holds a password: set that as the secret redisPassword instead")
+        return url
+
+    @property
+    def port(self) -> int:
+        """The port that workers and API connect to."""
+        return urlsplit(self.url).port or 6379
+
+
+# Redis forks to rewrite its append-only file; pages written meanwhile are held twice.
+MOST_OF_THE_LIMIT = 0.6
+
+
+class Redis(Section):
+    """The store: a StatefulSet of this stack, or an external one."""
+
+    image: ImageRef = Field(default="docker.io/library/redis:8.2", description="image of the StatefulSet")
+    resources: Resources = Resources()
+    maxmemory: Memory = Field(default="144Mi", description="at most 60 % of the memory limit, as Redis forks")
+    storage_size: Memory = Field(default="1Gi", description="size of the claim")
+    storage_class: str | None = Field(default=None, description="storage class; empty: the cluster's default")
+    protect: bool = Field(default=False, description="refuse to delete Redis and the namespace it is in")
+    external: ExternalRedis | None = None
+
+    @field_validator("maxmemory")
+    @classmethod
+    def _leaves_room_to_fork(cls, maxmemory: str, info: ValidationInfo) -> str:
+        resources = info.data.get("resources")
+        if resources:
+            most = int(quantities.to_bytes(resources.limits.memory) * MOST_OF_THE_LIMIT)
+            if quantities.to_bytes(maxmemory) > most:
+                raise ValueError(
+                    f"{maxmemory} is more than 60 % of resources.limits.memory, {resources.limits.memory} "
+                    f"(at most {most // 1024**2}Mi): Redis needs the rest when it forks"
+                )
+        return maxmemory
+
+
+class Smtp(Section):
+    """The SMTP server that workers deliver to; the login's password is `smtpPassword`."""
+
+    host: str = Field(min_length=1, description="host name of the SMTP server")
+    port: Port = Field(default=587, description="port of the SMTP server")
+    tls: Tls = Field(default=Tls.STARTTLS, description="none, starttls or implicit")
+    verify: bool = Field(default=True, description="check the server's certificate")
+    username: str | None = Field(default=None, description="login; empty: none")
+    pool_size: int = Field(default=4, ge=1, le=100, description="connections that a worker keeps")
+    cidrs: tuple[str, ...] = Field(
+        default=(), description="networks (CIDR) it is in, for the NetworkPolicy; empty: any"
+    )
+
+
+class Email(Section):
+    """How e-mail is delivered; a stack must name its transport."""
+
+    transport: Transport = Field(description="simulate (waits 1 to 3 s, sends nothing) or smtp")
+    sender: str = Field(
+        default="task-queue@example.com", pattern=r"^[^\s@<>]+@[^\s@<>]+$", description="From address"
+    )
+    smtp: Smtp | None = None
+
+    @field_validator("smtp")
+    @classmethod
+    def _smtp_needs_a_server(cls, smtp: Smtp | None, info: ValidationInfo) -> Smtp | None:
+        if smtp is None and info.data.get("transport") == Transport.SMTP:
+            raise ValueError("the transport smtp needs it: set at least smtp.host")
+        return smtp
+
+
+class Mail(Section):
+    """A mail server that keeps what it takes and delivers nothing: for local stacks and tests."""
+
+    enabled: bool = Field(default=False, description="run the mail server")
+    resources: Resources = Resources()
+    service: Service = Service.model_validate({"type": "ClusterIP"})
+
+
+def section_of(annotation: object) -> type[Section] | None:
+    """The Section class in a field's type, also in `Section | None`; None for plain values."""
+    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(candidate, type) and issubclass(candidate, Section):
+            return candidate
+    return None
