@@ -33,7 +33,7 @@ _SIGNATURE, _SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d7
 
 def inputs_of(args: mocks.MockResourceArgs) -> Manifest:
     """What a resource was declared with."""
-    return cast(Manifest, args.inputs)  # pyright: ignore[reportUnknownMemberType]
+    return _plain(cast(Manifest, args.inputs))  # pyright: ignore[reportUnknownMemberType]
 
 
 class Recorder(mocks.Mocks):
@@ -45,7 +45,7 @@ class Recorder(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         """A made-up id, and the inputs as outputs."""
         self.registered.append(args)
-        return f"{args.name}-id", inputs_of(args)
+        return f"{args.name}-id", cast(Manifest, args.inputs)  # pyright: ignore[reportUnknownMemberType]
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         """The program calls no function of a provider."""
@@ -80,7 +80,7 @@ def record(run: Callable[[], object], stack_name: str) -> list[mocks.MockResourc
 def manifests(settings: Settings, stack_name: str) -> list[Manifest]:
     """The stack's Kubernetes objects as plain manifests, in the order to apply them."""
     registered = record(lambda: declare(settings), stack_name)
-    found = [_plain(inputs_of(args)) for args in registered if args.typ.startswith(_KUBERNETES)]
+    found = [inputs_of(args) for args in registered if args.typ.startswith(_KUBERNETES)]
     return sorted(found, key=_rank)
 
 

@@ -54,7 +54,7 @@ class Section(BaseModel):
 def _image_reference(ref: str) -> str:
     name, _, digest = ref.partition("@")
     tagged = ":" in name.rsplit("/", 1)[-1]
-    if any(c.isspace() for c in ref) or not name or not (tagged or digest.startswith("sha256:")):
+    if any(c.isspace() for c in ref) or not ref[:1].isalnum() or not (tagged or digest.startswith("sha256:")):
         raise ValueError(f"{ref!r} is not an image reference with a tag or a sha256 digest")
     return ref
 
