@@ -1,0 +1,1 @@
+"""Courses of load over time; each file holds one, named after it."""
