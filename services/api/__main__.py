@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import signal
 import sys
+import time
 
 import structlog
 import uvloop
@@ -19,6 +20,7 @@ from api.settings import ApiSettings
 
 _log = structlog.get_logger("api")
 USAGE_ERROR = 2
+DRAIN_TICK_S = 0.05
 
 
 async def _check_redis(settings: ApiSettings) -> None:
@@ -30,6 +32,23 @@ async def _check_redis(settings: ApiSettings) -> None:
         _log.warning("redis is away", error=str(error))
     finally:
         await connection.close()
+
+
+def app_server(runner: web.AppRunner) -> web.Server:
+    """The server of a runner that was set up."""
+    assert runner.server is not None
+    return runner.server
+
+
+async def _drain(runner: web.AppRunner, limit_s: float) -> None:
+    """Serves on, each answer closing its connection, until none is left or the time is up.
+
+    Closing kept-alive connections at once would reset clients that are just about to send.
+    """
+    end = time.monotonic() + limit_s
+    # The server tells of its connections, but not when the last one goes.
+    while app_server(runner).connections and time.monotonic() < end:  # noqa: ASYNC110
+        await asyncio.sleep(DRAIN_TICK_S)
 
 
 async def _serve(settings: ApiSettings) -> None:
@@ -46,7 +65,8 @@ async def _serve(settings: ApiSettings) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await stop.wait()
         app[HEALTH].stopping = True
-        _log.info("stopping")
+        _log.info("stopping", connections=len(app_server(runner).connections))
+        await _drain(runner, settings.drain_s)
     finally:
         await runner.cleanup()
     _log.info("stopped")

@@ -38,9 +38,14 @@ def build_app(settings: ApiSettings) -> web.Application:
         await batcher.close()
         await connection.close()
 
+    async def closing(_request: web.Request, answer: web.StreamResponse) -> None:
+        if health.stopping:
+            answer.force_close()
+
     app = web.Application(middlewares=[problems], client_max_size=settings.max_body_bytes)
     app[HEALTH] = health
     app.add_routes(health.routes())
     app.add_routes(TaskEndpoints(queue, batcher, intake, admission).routes())
     app.cleanup_ctx.append(background)
+    app.on_response_prepare.append(closing)
     return app

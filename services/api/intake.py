@@ -50,9 +50,10 @@ class Intake:
 
     def _envelope(self, body: bytes) -> TaskBody:
         try:
-            return self._decoder.decode(body)
-        except msgspec.ValidationError as error:
-            raise InvalidTaskError(_envelope_faults(body)) from error
+            try:
+                return self._decoder.decode(body)
+            except msgspec.ValidationError as error:
+                raise InvalidTaskError(_envelope_faults(body)) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidJsonError(f"the body is not JSON: {error}") from error
 

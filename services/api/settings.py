@@ -18,6 +18,9 @@ class ApiSettings(RedisSettings):
     max_queue_length: Annotated[
         int, Field(ge=0, description="waiting tasks at which more are refused; 0: no limit")
     ] = 0
+    drain_s: Annotated[
+        float, Field(ge=0, description="after SIGTERM, how long kept-alive connections are still served")
+    ] = 5.0
     shutdown_grace_s: Annotated[
         float, Field(ge=0, description="how long requests under way may take after SIGTERM")
     ] = 10.0

@@ -1,0 +1,1 @@
+"""Services against a real Redis and a real SMTP server."""

@@ -1,0 +1,33 @@
+"""A client of the API as tests need it."""
+
+import asyncio
+import time
+from typing import Any
+
+import aiohttp
+
+EMAIL = {"subject": "Hello", "recipient": "ada@example.com", "content": "A line.\nAnother."}
+
+
+async def post(http: aiohttp.ClientSession, api: str, kind: str = "email", **data: Any) -> str:
+    """The id of a task that the API accepted."""
+    async with http.post(f"{api}/tasks", json={"type": kind, "data": data or EMAIL}) as answer:
+        assert answer.status == 201, await answer.text()
+        return (await answer.json())["task_id"]
+
+
+async def show(http: aiohttp.ClientSession, api: str, task_id: str) -> dict[str, Any]:
+    async with http.get(f"{api}/tasks/{task_id}") as answer:
+        assert answer.status == 200, await answer.text()
+        return await answer.json()
+
+
+async def until(
+    http: aiohttp.ClientSession, api: str, task_id: str, status: str, timeout_s: float = 20
+) -> dict[str, Any]:
+    """The task once it has this status."""
+    deadline = time.monotonic() + timeout_s
+    while (task := await show(http, api, task_id))["status"] != status:
+        assert time.monotonic() < deadline, f"still {task} after {timeout_s} s"
+        await asyncio.sleep(0.02)
+    return task

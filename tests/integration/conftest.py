@@ -1,0 +1,92 @@
+"""A real Redis a session, emptied for each test; services as processes; a check that no key leaks."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from taskqueue.connection import Connection
+from taskqueue.queue import Queue
+from taskqueue.settings import RedisSettings
+
+from tests.fixtures.processes import RedisServer, Services
+from tests.fixtures.smtp import MailServer
+
+
+class Clock:
+    """Microseconds since 1970, moved by the test."""
+
+    def __init__(self) -> None:
+        self.now_us = 1_800_000_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_us
+
+    def pass_s(self, seconds: float) -> None:
+        self.now_us += int(seconds * 1_000_000)
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis(shared_redis: RedisServer) -> RedisServer:
+    shared_redis.cli("flushall")
+    shared_redis.cli("script", "flush")
+    return shared_redis
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """One that the test may kill and restart."""
+    server = RedisServer(tmp_path / "redis")
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Callable[[RedisServer], Connection]]:
+    opened: list[Connection] = []
+
+    def open_to(server: RedisServer) -> Connection:
+        settings = RedisSettings(redis_url=server.url, redis_timeout_s=5)
+        opened.append(Connection(settings))
+        return opened[-1]
+
+    yield open_to
+    for connection in opened:
+        await connection.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queue(redis: RedisServer, connect: Callable[[RedisServer], Connection], clock: Clock) -> Queue:
+    return Queue(connect(redis), clock=clock)
+
+
+@pytest.fixture
+def services(redis: RedisServer, tmp_path: Path) -> Iterator[Services]:
+    started = Services(redis.url, tmp_path)
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def mail(tmp_path: Path) -> Iterator[MailServer]:
+    server = MailServer(tmp_path)
+    yield server
+    server.end()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+        yield session
