@@ -1,5 +1,6 @@
 """Names and labels that the stack's objects share, and the hash of content that some names carry."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -31,6 +32,10 @@ def metadata(
 def selector(app: str) -> meta.LabelSelectorArgs:
     """Selects the pods of one program."""
     return meta.LabelSelectorArgs(match_labels={"app": app})
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def _canonical(data: Mapping[str, str]) -> bytes:
@@ -78,7 +83,7 @@ def secret(
         name,
         metadata=metadata(full_name, app, namespace),
         type="Opaque",
-        string_data={item: pulumi.Output.secret(value) for item, value in data.items()},
+        data={item: pulumi.Output.secret(_base64(value)) for item, value in data.items()},
         immutable=True,
         opts=pulumi.ResourceOptions(parent=parent),
     )

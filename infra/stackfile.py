@@ -35,9 +35,8 @@ def read(
     `overrides` are `path.to.key=value`. Encrypted values cannot be read here: they are taken from
     `secrets`, else from the environment (`redisPassword` from TASK_QUEUE_SECRET_REDIS_PASSWORD).
     """
-    entries = _entries(stack, root)
-    known = {key: value for key in SECRETS if (value := environment.get(variable(key)))}
-    known |= secrets or {}
+    entries = entries_of(stack, overrides=overrides, root=root)
+    known = given_secrets(environment) | dict(secrets or {})
     encrypted = [key for key, value in entries.items() if _is_encrypted(value)]
     unknown = [key for key in encrypted if key not in known]
     if unknown:
@@ -48,11 +47,22 @@ def read(
                 for key in unknown
             ],
         )
-    for override in overrides:
-        _put(entries, override, stack)
     entries |= known
     values = {f"{PROJECT}:{key}": _as_pulumi_hands_it_over(value) for key, value in entries.items()}
     return StackConfig(stack=stack, values=values, secret_keys=frozenset(f"{PROJECT}:{key}" for key in known))
+
+
+def entries_of(stack: str, *, overrides: Iterable[str] = (), root: Path = ROOT) -> dict[str, Any]:
+    """The project's settings in the stack's file, by key, with the overrides put in."""
+    entries = _entries(stack, root)
+    for override in overrides:
+        _put(entries, override, stack)
+    return entries
+
+
+def given_secrets(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Secret settings in the environment, by key."""
+    return {key: value for key in SECRETS if (value := environment.get(variable(key)))}
 
 
 def variable(key: str) -> str:

@@ -1,5 +1,6 @@
 """The program under Pulumi's mocks, with the real SDK types."""
 
+import base64
 import copy
 import json
 from collections.abc import Callable, Iterable
@@ -65,6 +66,10 @@ class Objects:
     @staticmethod
     def _hash(manifest: Manifest) -> str:
         return manifest["metadata"]["name"].rsplit("-", 1)[-1]
+
+    def secret(self, name: str) -> dict[str, str]:
+        """What a Secret holds."""
+        return {k: base64.b64decode(v).decode() for k, v in self.one("Secret", name)["data"].items()}
 
     def pod(self, name: str) -> dict[str, Any]:
         """The pod's spec of a Deployment or StatefulSet."""

@@ -204,7 +204,7 @@ class TestWorker:
     def test_its_smtp_login_is_in_a_secret_of_its_own(self):
         objects = objects_with(email=merged(SMTP, {"smtp": {"username": "me"}}), smtpPassword="hush")
         secret = objects.one("Secret", "smtp-login")
-        assert secret["stringData"] == {"username": "me", "password": "hush"}
+        assert objects.secret("smtp-login") == {"username": "me", "password": "hush"}
         environment = objects.environment("task-worker")
         for variable, key in (("SMTP_USERNAME", "username"), ("SMTP_PASSWORD", "password")):
             assert environment[variable] == {"secretKeyRef": {"name": secret["metadata"]["name"], "key": key}}
@@ -221,8 +221,7 @@ class TestRedis:
         assert f"maxmemory {144 * 1024**2}" in lines
 
     def test_its_password_is_in_a_file_not_on_a_command_line(self, objects: Objects):
-        secret = objects.one("Secret", "redis-password")
-        assert secret["stringData"]["auth.conf"] == 'requirepass "correct-horse-battery"\n'
+        assert objects.secret("redis-password")["auth.conf"] == 'requirepass "correct-horse-battery"\n'
         assert "include /etc/redis-secret/auth.conf" in self.configuration(objects)
         assert "correct-horse-battery" not in str([o for o in objects.all if o["kind"] != "Secret"])
 

@@ -1,0 +1,97 @@
+"""Deploys rendered manifests by kubectl: applies, waits, and removes what is no longer rendered."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, cast
+
+from infra.manifests import Manifest
+from infra.metadata import PART_OF
+from infra.render import to_yaml
+from infra.steps import DeployError, say
+from infra.target import Target
+
+# Whoever applied an object is on record with it under this name.
+MANAGER = "task-queue-render"
+_PULUMI = "pulumi"
+_SELECTOR = ",".join(f"{key}={value}" for key, value in PART_OF.items())
+# Not the claim of Redis, nor the namespace: tasks are in them.
+_PRUNED = (
+    "deployment,statefulset,service,configmap,secret,serviceaccount,networkpolicy,"
+    "horizontalpodautoscaler,poddisruptionbudget,ingress"
+)
+
+
+def deployed_by(target: Target, namespace: str) -> str | None:
+    """`pulumi` or `render`, by the record of who manages the API's Deployment; None where it is not there."""
+    found = target.get("deployment", "task-api", "-n", namespace, "--show-managed-fields")
+    entries = cast(list[dict[str, str]], found.get("metadata", {}).get("managedFields", []))
+    managers = [entry.get("manager", "") for entry in entries]
+    if MANAGER in managers:
+        return "render"
+    return _PULUMI if any(name.startswith(_PULUMI) for name in managers) else None
+
+
+def apply(target: Target, objects: Sequence[Manifest]) -> None:
+    """Server-side apply: the API server merges; what others own, as the autoscaler, is left alone."""
+    words = ["apply", "--server-side", "--force-conflicts", f"--field-manager={MANAGER}", "-f", "-"]
+    said = target.kubectl(*words, given=to_yaml(list(objects)))
+    say(f"    {len(said.splitlines())} objects applied")
+
+
+def wait(target: Target, namespace: str, objects: Sequence[Manifest], limit_s: int) -> None:
+    """Until every workload runs its newest version; DeployError with what holds it up."""
+    for manifest in objects:
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        if kind in ("Deployment", "StatefulSet"):
+            workload = f"{kind.lower()}/{name}"
+            try:
+                target.kubectl("-n", namespace, "rollout", "status", workload, f"--timeout={limit_s}s")
+            except DeployError:
+                raise DeployError(f"{workload} is not ready:\n{held_up(target, namespace)}") from None
+            say(f"    {workload} is ready")
+
+
+def held_up(target: Target, namespace: str) -> str:
+    """Why pods are not ready, a line each, as Kubernetes tells it."""
+    lines: list[str] = []
+    pods = cast(list[dict[str, Any]], target.get("pods", "-n", namespace, "-l", _SELECTOR).get("items", []))
+    for pod in pods:
+        reasons = [*_waiting(pod), *_unmet(pod)]
+        if reasons:
+            lines.append(f"  {pod['metadata']['name']}: {'; '.join(dict.fromkeys(reasons))}")
+    lines.append(f"  look closer: kubectl -n {namespace} describe pods; kubectl -n {namespace} get events")
+    return "\n".join(lines)
+
+
+def _waiting(pod: dict[str, Any]) -> list[str]:
+    containers = cast(list[dict[str, Any]], pod.get("status", {}).get("containerStatuses", []))
+    states = [container.get("state", {}).get("waiting", {}) for container in containers]
+    return [f"{state.get('reason')} {state.get('message', '')}".strip() for state in states if state]
+
+
+def _unmet(pod: dict[str, Any]) -> list[str]:
+    conditions = cast(list[dict[str, str]], pod.get("status", {}).get("conditions", []))
+    return [c["message"] for c in conditions if c["status"] == "False" and c.get("message")]
+
+
+def prune(target: Target, namespace: str, objects: Sequence[Manifest]) -> None:
+    """Deletes the stack's objects that are no longer rendered, as ConfigMaps of former contents."""
+    rendered = {(o["kind"], o["metadata"]["name"]) for o in objects}
+    text = target.kubectl(
+        "-n", namespace, "get", _PRUNED, "-l", _SELECTOR, "-o", "json", "--show-managed-fields"
+    )
+    for found in cast(list[dict[str, Any]], json.loads(text)["items"]):
+        kind, name = found["kind"], found["metadata"]["name"]
+        mine = any(entry.get("manager") == MANAGER for entry in found["metadata"].get("managedFields", []))
+        if mine and (kind, name) not in rendered:
+            target.kubectl("-n", namespace, "delete", f"{kind.lower()}/{name}", "--wait=false")
+            say(f"    {kind.lower()}/{name} is no longer needed: removed")
+
+
+def destroy(target: Target, namespace: str, objects_of_namespace: bool) -> None:
+    """Deletes the namespace with all in it or, where it is not the stack's own, the stack's objects in it."""
+    if objects_of_namespace:
+        target.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=180s")
+        return
+    kinds = f"{_PRUNED},persistentvolumeclaim"
+    target.kubectl("-n", namespace, "delete", kinds, "-l", _SELECTOR, "--ignore-not-found", "--timeout=180s")
