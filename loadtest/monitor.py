@@ -98,7 +98,7 @@ class Monitor:
             t=self.now, phase=self.phase, desired=workers.desired, ready=workers.ready, pods=workers.pods,
             ending=workers.ending, cpu_percent=workers.cpu_percent,
             cpu_m=self.usages[-1][1].total_m if self.usages else None,
-            queue_length=int(queue["queue_length"]), in_flight=int(queue.get("running", 0)),
+            queue_length=int(queue["queue_length"]), in_flight=int(queue.get("processing", 0)),
             accepted=len(generator.accepted) if generator else 0,
             delivered=len(self.deliveries), failed=generator.failed if generator else 0,
             p50_ms=line.get("p50_ms"), p95_ms=line.get("p95_ms"), machine_percent=self._machine_percent(),

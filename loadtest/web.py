@@ -1,4 +1,4 @@
-"""Locust with its web page, on this project's users and shapes: `python -m loadtest.web [SHAPE]`."""
+"""Locust with its web page, on this project's users and shapes: `python -m loadtest.web --shape spike`."""
 
 import argparse
 import os
@@ -11,10 +11,8 @@ SHAPES = ("ramp", "step", "spike", "soak")
 
 def command(arguments: list[str]) -> list[str]:
     """The Locust command line; options that are not ours are passed on to Locust."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest.web", description=__doc__)
-    parser.add_argument(
-        "shape", nargs="?", choices=SHAPES, help="a course of load; default: you set the users"
-    )
+    parser = argparse.ArgumentParser(prog="python -m loadtest.web", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--shape", choices=SHAPES, help="a course of load; default: you set the users")
     parser.add_argument("--api-url", default="http://127.0.0.1:30500", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=8089, help="of the web page, on loopback (default: 8089)")
     parser.add_argument(

@@ -37,7 +37,7 @@ def draw(record: Record, path: Path) -> None:
             if end - start > 0.04 * (samples[-1].t - samples[0].t):
                 middle = (start + end) / 2
                 axes[0].text(
-                    middle, axes[0].get_ylim()[1] * 1.03, phase, ha="center", color="#5b6675", fontsize=8
+                    middle, axes[0].get_ylim()[1] * 0.94, phase, ha="center", color="#5b6675", fontsize=8
                 )
         axes[-1].set_xlabel("seconds from the load's start")
         low, high = record.policy.minimum, record.policy.maximum
@@ -65,6 +65,6 @@ def _panel(axis: Axes, panel: Panel, samples: list[Sample], record: Record) -> N
     axis.set_ylim(0, series.top(panel, samples))
     axis.set_xlim(samples[0].t - zero, samples[-1].t - zero)
     axis.grid(axis="y", color="#e6e9ee")
-    axis.legend(loc="upper right", ncols=4, fontsize=7, frameon=False)
+    axis.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, fontsize=7, frameon=False)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
