@@ -30,13 +30,17 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How an attempt ended: completed, failed for good, or scheduled to run again in `retry_in_us`."""
+    """How an attempt ended: completed, failed for good, or scheduled to run again in `retry_in_us`.
+
+    An attempt that does not count (the trouble was not the task's) is taken off `attempts` again.
+    """
 
     id: str
     epoch: int
     status: Status
     result: bytes = b""
     retry_in_us: int = 0
+    counts: bool = True
 
 
 class ClaimReply(msgspec.Struct, frozen=True):

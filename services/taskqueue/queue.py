@@ -76,7 +76,7 @@ class Queue:
         """
         flat: list[Any] = []
         for o in outcomes:
-            flat += (o.id, o.epoch, o.status.value, o.retry_in_us, o.result)
+            flat += (o.id, o.epoch, o.status.value, o.retry_in_us, o.result, int(o.counts))
         lost, claims = await self._run(
             scripts.SETTLE_AND_CLAIM, worker, sequence, lease_us, want, wait_us, *flat
         )

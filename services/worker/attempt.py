@@ -50,18 +50,21 @@ async def run_attempt(
         log.warning("task failed for good", error=str(error))
         return _ended(lease, Status.FAILED, error)
     except Exception as error:
-        known = isinstance(error, RetryError)
-        if claim.attempt >= limit:
-            log.error("task failed, attempts used up", error=str(error), exc_info=not known)
+        known = error if isinstance(error, RetryError) else RetryError(str(error))
+        if known.counts and claim.attempt >= limit:
+            log.error("task failed, attempts used up", error=str(error), exc_info=known is not error)
             return _ended(lease, Status.FAILED, error)
-        asked = error.delay_s if isinstance(error, RetryError) else None
-        delay_s = backoff_s(claim.attempt) if asked is None else asked
-        log.warning("attempt failed", error=str(error), retry_in_s=round(delay_s, 3), exc_info=not known)
-        return _ended(lease, Status.SCHEDULED, error, delay_s)
+        delay_s = backoff_s(claim.attempt) if known.delay_s is None else known.delay_s
+        log.warning(
+            "attempt failed", error=str(error), retry_in_s=round(delay_s, 3), exc_info=known is not error
+        )
+        return _ended(lease, Status.SCHEDULED, error, delay_s, counts=known.counts)
     return Outcome(claim.id, claim.epoch, Status.COMPLETED, result)
 
 
-def _ended(lease: Lease, status: Status, error: Exception, delay_s: float = 0.0) -> Outcome:
+def _ended(
+    lease: Lease, status: Status, error: Exception, delay_s: float = 0.0, *, counts: bool = True
+) -> Outcome:
     result = {"error": str(error) or type(error).__name__, "attempts": lease.claim.attempt}
     return Outcome(
         lease.claim.id,
@@ -69,4 +72,5 @@ def _ended(lease: Lease, status: Status, error: Exception, delay_s: float = 0.0)
         status,
         msgspec.json.encode(result),
         int(delay_s * MICROSECOND),
+        counts,
     )

@@ -10,11 +10,15 @@ class PermanentError(HandlerError):
 
 
 class RetryError(HandlerError):
-    """Try again, after `delay_s` seconds if given, else by back-off."""
+    """Try again, after `delay_s` seconds if given, else by back-off.
 
-    def __init__(self, message: str, delay_s: float | None = None) -> None:
+    `counts=False`: the trouble is not the task's, and the attempt is not held against it.
+    """
+
+    def __init__(self, message: str, delay_s: float | None = None, *, counts: bool = True) -> None:
         super().__init__(message)
         self.delay_s = delay_s
+        self.counts = counts
 
 
 class LeaseLostError(HandlerError):

@@ -9,7 +9,8 @@
 -- ARGV[4]    lease, µs
 -- ARGV[5]    how many tasks to take, at most
 -- ARGV[6]    how long the worker will wait for a wake token if it gets fewer than that, µs
--- ARGV[7..]  per outcome: id, epoch, status, due (µs from now, for `scheduled`), result (JSON)
+-- ARGV[7..]  per outcome: id, epoch, status, due (µs from now, for `scheduled`), result (JSON),
+--            '1' if the attempt counts, else '0'
 -- Returns    {ids whose outcome was refused as the lease was lost,
 --             {id, epoch, type, data, created, attempt, ...} six fields a task}
 local now = clock()
@@ -43,7 +44,7 @@ end
 
 local lost = {}
 local totals = {}
-for i = 7, #ARGV, 5 do
+for i = 7, #ARGV, 6 do
   local id, status, result = ARGV[i], ARGV[i + 2], ARGV[i + 4]
   if holds(id, ARGV[i + 1]) then
     redis.call('ZREM', RUNNING, id)
@@ -58,6 +59,9 @@ for i = 7, #ARGV, 5 do
       redis.call('HSET', task_key(id), 's', status, 'u', stamp, 'r', result)
     else
       redis.call('HSET', task_key(id), 's', status, 'u', stamp)
+    end
+    if ARGV[i + 5] == '0' then
+      redis.call('HINCRBY', task_key(id), 'a', -1)
     end
     totals[status] = (totals[status] or 0) + 1
   else

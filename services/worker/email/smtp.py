@@ -48,7 +48,9 @@ class SmtpTransport:
                 ensure_lease()
                 answer = await client.data(envelope.content)
         except SMTPAuthenticationError as error:
-            raise RetryError(f"login refused: {error.message}", REFUSED_LOGIN_PAUSE_S) from error
+            raise RetryError(
+                f"login refused: {error.message}", REFUSED_LOGIN_PAUSE_S, counts=False
+            ) from error
         except SMTPResponseException as error:
             text = f"{error.code} {error.message}"
             raise (PermanentError(text) if error.code >= 500 else RetryError(text)) from error
