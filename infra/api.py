@@ -7,10 +7,10 @@ from pulumi_kubernetes.meta import v1 as meta
 from pulumi_kubernetes.networking import v1 as networking
 
 from infra import pods
+from infra.blocks import ServiceType
 from infra.budget import disruption_budget
 from infra.metadata import config_map, labels, metadata, selector
 from infra.redis import PASSWORD_KEY, Redis
-from infra.sections import ServiceType
 from infra.settings import Settings
 
 APP = "task-api"
@@ -49,7 +49,10 @@ class Api(pulumi.ComponentResource):
         return {
             "REDIS_URL": self._redis.url,
             "PORT": str(PORT),
+            "DRAIN_S": str(api.drain_seconds),
             "SHUTDOWN_GRACE_S": str(api.shutdown_grace_seconds),
+            "MAX_BODY_BYTES": str(api.max_body_bytes),
+            "MAX_QUEUE_LENGTH": str(api.max_queue_length),
             "LOG_LEVEL": api.log_level,
             "LOG_FORMAT": "json",
         }
@@ -85,7 +88,9 @@ class Api(pulumi.ComponentResource):
             enable_service_links=False,
             security_context=pods.pod_security(),
             image_pull_secrets=pods.pull_secrets(self._settings.images.pull_secrets),
-            termination_grace_period_seconds=api.pre_stop_seconds + api.shutdown_grace_seconds + 5,
+            termination_grace_period_seconds=(
+                api.pre_stop_seconds + api.drain_seconds + api.shutdown_grace_seconds + 5
+            ),
             topology_spread_constraints=pods.spread(APP),
             volumes=[volume],
             containers=[

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import pulumi
 from pulumi_kubernetes.core import v1 as core
 
+from infra.blocks import Resources
 from infra.metadata import metadata, selector
-from infra.sections import Resources
 
 # The numeric user of the images; `runAsNonRoot` cannot check a name.
 USER = 10001

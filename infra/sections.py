@@ -1,19 +1,13 @@
 """The sections of a stack's settings: their keys, types, defaults, and the checks inside each."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationInfo, field_validator
 
 from infra import quantities
-from infra.quantities import Cpu, Memory
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[int, Field(ge=0, le=3600)]
-DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-LogLevel = Literal["debug", "info", "warning", "error"]
+from infra.blocks import ImageRef, Ingress, LogLevel, Port, Resources, Seconds, Section, Service
+from infra.quantities import Memory
 
 
 class Transport(StrEnum):
@@ -29,68 +23,6 @@ class Tls(StrEnum):
     NONE = "none"
     STARTTLS = "starttls"
     IMPLICIT = "implicit"
-
-
-class ServiceType(StrEnum):
-    """How Kubernetes exposes a Service."""
-
-    CLUSTER_IP = "ClusterIP"
-    NODE_PORT = "NodePort"
-    LOAD_BALANCER = "LoadBalancer"
-
-
-class Section(BaseModel):
-    """Frozen, camelCase in the stack file, no unknown keys; defaults are checked like given values."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        validate_default=True,
-        hide_input_in_errors=True,
-    )
-
-
-def _image_reference(ref: str) -> str:
-    name, _, digest = ref.partition("@")
-    tagged = ":" in name.rsplit("/", 1)[-1]
-    if any(c.isspace() for c in ref) or not ref[:1].isalnum() or not (tagged or digest.startswith("sha256:")):
-        raise ValueError(f"{ref!r} is not an image reference with a tag or a sha256 digest")
-    return ref
-
-
-ImageRef = Annotated[str, AfterValidator(_image_reference)]
-
-
-class Requests(Section):
-    """What the scheduler sets aside for a container; CPU targets are percentages of it."""
-
-    cpu: Cpu = Field(default="100m", description="CPU set aside for each container")
-    memory: Memory = Field(default="128Mi", description="memory set aside for each container")
-
-
-class Limits(Section):
-    """What a container may use at the most."""
-
-    cpu: Cpu = Field(default="500m", description="CPU that a container may use at the most")
-    memory: Memory = Field(default="256Mi", description="memory above which a container is killed")
-
-
-class Resources(Section):
-    """Requests and limits of a container."""
-
-    requests: Requests = Requests()
-    limits: Limits = Limits()
-
-    @field_validator("limits")
-    @classmethod
-    def _requests_fit(cls, limits: Limits, info: ValidationInfo) -> Limits:
-        requests = info.data.get("requests")
-        for item in ("cpu", "memory") if requests else ():
-            asked, most = getattr(requests, item), getattr(limits, item)
-            if quantities.parse(asked) > quantities.parse(most):
-                raise ValueError(f"{item}: the request {asked} is more than the limit {most}")
-        return limits
 
 
 class Images(Section):
@@ -129,42 +61,6 @@ class Images(Section):
         return registry and registry.rstrip("/")
 
 
-class Service(Section):
-    """How a Service is reached from outside the cluster."""
-
-    type: ServiceType = Field(
-        default=ServiceType.LOAD_BALANCER, description="ClusterIP, NodePort or LoadBalancer"
-    )
-    node_port: Port | None = Field(
-        default=None, description="port on every node; empty: Kubernetes picks one"
-    )
-    node_address: str = Field(
-        default="127.0.0.1", description="address of a node, for the printed URL of a NodePort"
-    )
-    annotations: dict[str, str] = Field(default_factory=dict, description="for the cloud's load balancer")
-    source_ranges: tuple[str, ...] = Field(
-        default=(), description="networks (CIDR) that the load balancer lets in"
-    )
-
-    @field_validator("node_port")
-    @classmethod
-    def _only_where_it_means_something(cls, port: int | None, info: ValidationInfo) -> int | None:
-        if port is not None and info.data.get("type") == ServiceType.CLUSTER_IP:
-            raise ValueError("a ClusterIP Service has no node port")
-        return port
-
-
-class Ingress(Section):
-    """A host name in front of the API, with TLS."""
-
-    host: str = Field(description="host name that the API answers to")
-    class_name: str | None = Field(default=None, description="ingress class; empty: the cluster's default")
-    tls_secret: str | None = Field(default=None, description="Secret with the certificate; empty: no TLS")
-    annotations: dict[str, str] = Field(
-        default_factory=dict, description="for the ingress controller, cert-manager"
-    )
-
-
 class Api(Section):
     """The HTTP API."""
 
@@ -174,7 +70,12 @@ class Api(Section):
     ingress: Ingress | None = None
     shutdown_grace_seconds: Seconds = Field(default=20, description="time for open requests when a pod stops")
     pre_stop_seconds: Seconds = Field(
-        default=5, description="a stopping pod still serves that long, until no one calls it"
+        default=5, description="a stopping pod still serves that long, until no one new calls it"
+    )
+    drain_seconds: Seconds = Field(default=5, description="then, kept-alive connections are served that long")
+    max_body_bytes: int = Field(default=1048576, ge=1024, description="largest request body")
+    max_queue_length: int = Field(
+        default=0, ge=0, description="waiting tasks at which more are refused; 0: any"
     )
     log_level: LogLevel = Field(default="info", description="least severe level that is logged")
 
@@ -223,6 +124,7 @@ class Worker(Section):
     shutdown_grace_seconds: Seconds = Field(
         default=30, description="time to finish what is under way when a pod stops"
     )
+    retention_seconds: int = Field(default=86400, ge=1, description="how long a finished task is kept")
     log_level: LogLevel = Field(default="info", description="least severe level that is logged")
 
 
@@ -287,10 +189,18 @@ class Smtp(Section):
     tls: Tls = Field(default=Tls.STARTTLS, description="none, starttls or implicit")
     verify: bool = Field(default=True, description="check the server's certificate")
     username: str | None = Field(default=None, description="login; empty: none")
-    pool_size: int = Field(default=4, ge=1, le=100, description="connections that a worker keeps")
+    timeout_seconds: int = Field(default=30, ge=1, le=600, description="longest wait for an answer")
+    pool_size: int = Field(default=10, ge=1, le=1000, description="connections that a worker keeps")
     cidrs: tuple[str, ...] = Field(
         default=(), description="networks (CIDR) it is in, for the NetworkPolicy; empty: any"
     )
+
+    @field_validator("username")
+    @classmethod
+    def _no_login_in_the_clear(cls, username: str | None, info: ValidationInfo) -> str | None:
+        if username and info.data.get("tls") == Tls.NONE:
+            raise ValueError("a login needs tls: starttls or implicit")
+        return username
 
 
 class Email(Section):
@@ -316,11 +226,3 @@ class Mail(Section):
     enabled: bool = Field(default=False, description="run the mail server")
     resources: Resources = Resources()
     service: Service = Service.model_validate({"type": "ClusterIP"})
-
-
-def section_of(annotation: object) -> type[Section] | None:
-    """The Section class in a field's type, also in `Section | None`; None for plain values."""
-    for candidate in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(candidate, type) and issubclass(candidate, Section):
-            return candidate
-    return None

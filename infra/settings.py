@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
-from infra.sections import Api, DnsLabel, Email, Images, Mail, Redis, Section, Transport, Worker, section_of
+from infra.blocks import DnsLabel, Section, section_of
+from infra.sections import Api, Email, Images, Mail, Redis, Transport, Worker
 
 PROJECT = "task-queue"
 SECRETS = ("redisPassword", "smtpPassword", "registryPassword")

@@ -22,6 +22,7 @@ def environment(settings: Settings, redis_url: str) -> dict[str, str]:
         "REDIS_URL": redis_url,
         "WORKER_CONCURRENCY": str(worker.concurrency),
         "PROBE_PORT": str(PROBE_PORT),
+        "RETENTION_S": str(worker.retention_seconds),
         "SHUTDOWN_GRACE_S": str(worker.shutdown_grace_seconds),
         "EMAIL_TRANSPORT": email.transport,
         "EMAIL_SENDER": email.sender,
@@ -35,6 +36,7 @@ def environment(settings: Settings, redis_url: str) -> dict[str, str]:
             "SMTP_TLS": smtp.tls,
             "SMTP_TLS_VERIFY": str(smtp.verify).lower(),
             "SMTP_POOL_SIZE": str(smtp.pool_size),
+            "SMTP_TIMEOUT_S": str(smtp.timeout_seconds),
         }
     return {key: str(value) for key, value in variables.items()}
 

@@ -128,7 +128,7 @@ class TestApi:
 
     def test_a_stopping_pod_serves_on_until_no_one_calls_it(self, objects: Objects):
         assert objects.container("task-api")["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
-        assert objects.pod("task-api")["terminationGracePeriodSeconds"] == 5 + 20 + 5
+        assert objects.pod("task-api")["terminationGracePeriodSeconds"] == 5 + 5 + 20 + 5
 
     def test_its_service_leads_from_80_to_5000(self, objects: Objects):
         spec = objects.one("Service", "api-service")["spec"]
@@ -198,7 +198,7 @@ class TestWorker:
         smtp = {name: value for name, value in environment.items() if name.startswith("SMTP")}
         assert smtp == {
             "SMTP_HOST": "smtp.test", "SMTP_PORT": "465", "SMTP_TLS": "implicit", "SMTP_TLS_VERIFY": "true",
-            "SMTP_POOL_SIZE": "4",
+            "SMTP_POOL_SIZE": "10", "SMTP_TIMEOUT_S": "30",
         }  # fmt: skip
 
     def test_its_smtp_login_is_in_a_secret_of_its_own(self):

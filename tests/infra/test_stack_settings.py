@@ -103,6 +103,11 @@ def test_an_smtp_login_without_its_password_is_refused(wrong: Wrong):
     assert problem.startswith("smtpPassword: required by email.smtp.username")
 
 
+def test_an_smtp_login_in_the_clear_is_refused(wrong: Wrong):
+    problems = wrong(email=merged(SMTP, {"smtp": {"username": "me", "tls": "none"}}), smtpPassword="hush")
+    assert "email.smtp.username: a login needs tls: starttls or implicit" in problems
+
+
 def test_an_smtp_password_without_a_login_is_refused(wrong: Wrong):
     assert wrong(smtpPassword="x", email=SMTP) == [
         "smtpPassword: it is of no use without email.smtp.username"
