@@ -102,7 +102,7 @@ def _line(line: Line, points: list[tuple[float, float]], bottom: float) -> list[
 
 def _legend(panel: Panel, y: float) -> list[str]:
     parts: list[str] = []
-    x = LEFT + 12 + 7.2 * len(panel.title)
+    x = LEFT + 14 + 8.4 * len(panel.title)
     for line in panel.lines:
         parts.append(
             f'<rect class="key {line.colour}" x="{x:.0f}" y="{y - 12:.1f}" width="14" height="4" rx="2"/>'
