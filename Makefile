@@ -1,27 +1,80 @@
-# Task queue: every command a person or a pipeline types. `make help` lists them.
+# Every command a person or a pipeline types; `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# `kubectl` of the embedded cluster and the engine's helpers look for programs on PATH.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# More words for the command that a target runs, such as: make up ARGS="--stack dev"
+ARGS ?=
 
 .PHONY: help
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ The system
+.PHONY: up
+up: $(STAMP) ## Cluster, images, deployment, one e-mail shown delivered
+	@$(PY) -m infra.deploy up $(ARGS)
+
+.PHONY: status
+status: $(STAMP) ## What runs, and where it answers
+	@$(PY) -m infra.deploy status $(ARGS)
+
+.PHONY: down
+down: $(STAMP) ## Take it all away; leaves the machine as it was found
+	@$(PY) -m infra.deploy down $(ARGS)
+
+##@ Load
+.PHONY: load
+load: $(STAMP) ## The proof: workers 2 -> 10 -> 2 under real mail, nothing lost; a report in build/load
+	@$(PY) -m loadtest.autoscale $(ARGS)
+
+.PHONY: locust
+locust: $(STAMP) ## Locust's web page on the running system; prints its URL
+	@$(PY) -m loadtest.web $(ARGS)
+
+##@ Work on the code
+.PHONY: test
+test: $(STAMP) tools ## All tests: unit, program, services, and on the embedded cluster
+	@$(PY) -m pytest tests/unit tests/infra tests/integration -n 2 --dist loadgroup $(ARGS)
+	@$(PY) -m pytest tests/e2e $(ARGS)
+
+.PHONY: test-fast
+test-fast: $(STAMP) tools ## The tests that need no cluster
+	@$(PY) -m pytest tests/unit tests/infra tests/integration -n 2 --dist loadgroup $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP) ## ruff, pyright strict, yamllint, hadolint-like checks of what else is here
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/yamllint --strict .
+	@$(VENV)/bin/pyright
+
+.PHONY: format
+format: $(STAMP) ## Write the code in the one style
+	@$(VENV)/bin/ruff check --fix . && $(VENV)/bin/ruff format .
 
 ##@ Set up
+.PHONY: venv
+venv: $(STAMP) ## The virtual environment, from the pinned packages
+
 $(STAMP): requirements/dev.txt pyproject.toml
 	@echo "venv: installing the pinned packages (about a minute the first time)"
-	@python3 -m venv $(VENV) 2>/dev/null || { echo "python3 -m venv failed: apt-get install python3-venv"; exit 1; }
+	@python3 -m venv $(VENV) 2>/dev/null \
+	  || { echo "python3 cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-.PHONY: venv
-venv: $(STAMP) ## Make the virtual environment from the pinned packages
+.PHONY: tools
+tools: $(STAMP) # what the tests start as real parts, beside what the embedded cluster installs
+	@$(PY) -m tests.tools
 
 .PHONY: pins
-pins: ## Write requirements/*.txt again from pyproject.toml
+pins: $(STAMP) ## Resolve pyproject.toml again into requirements/*.txt
 	@for group in api worker infra dev; do \
-	  $(VENV)/bin/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
+	  $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	    --extra $$group pyproject.toml -o requirements/$$group.txt || exit 1; done
