@@ -1,0 +1,1 @@
+"""The embedded cluster: a single-node upstream Kubernetes from registry packages."""
