@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from taskqueue.connection import Connection
@@ -9,7 +10,7 @@ from taskqueue.errors import QueueFullError, TaskNotFoundError, UnsuitableRedisE
 from taskqueue.ids import new_id
 from taskqueue.model import MICROSECOND, Claim, ClaimReply, NewTask, Outcome
 from taskqueue.queue import Queue
-from taskqueue.states import Status
+from taskqueue.states import TRANSITIONS, Status
 
 from tests.fixtures.processes import RedisServer
 from tests.integration.conftest import Clock
@@ -261,3 +262,44 @@ async def test_a_redis_that_may_evict_is_refused(queue: Queue, redis: RedisServe
             await queue.check_suitable()
     finally:
         redis.cli("config", "set", "maxmemory-policy", "noeviction")
+
+
+async def test_the_scripts_make_every_transition_of_the_table_and_no_other(
+    queue: Queue, clock: Clock
+) -> None:
+    (made,) = await stored(queue, 1)
+    worker = Worker(queue, "a")
+    seen: list[Status] = [Status.QUEUED]
+
+    async def look() -> None:
+        status = (await queue.get(made.id)).status
+        if status is not seen[-1]:
+            seen.append(status)
+
+    async def claim() -> Claim:
+        (claimed,) = await worker.claim()
+        await look()
+        return claimed
+
+    await worker.reap()
+    first = await claim()
+    await queue.release("a", [(first.id, first.epoch, False)], leave=False)
+    await look()
+    await claim()
+    await let_lapse(worker, clock)
+    await look()
+    third = await claim()
+    await worker.call(0, Outcome(third.id, third.epoch, Status.SCHEDULED, b"{}", MICROSECOND))
+    await look()
+    clock.pass_s(1.5)
+    await worker.reap()
+    await look()
+    fourth = await claim()
+    await worker.call(0, completed(fourth))
+    await look()
+    (other,) = await stored(queue, 1)
+    (fifth,) = await worker.claim()
+    await worker.call(0, Outcome(fifth.id, fifth.epoch, Status.FAILED, b"{}"))
+    assert (await queue.get(other.id)).status is Status.FAILED
+    pairs = {*pairwise(seen), (Status.PROCESSING, Status.FAILED)}
+    assert pairs == {(a, b) for a, after in TRANSITIONS.items() for b in after}
