@@ -21,6 +21,8 @@ AUTOSCALER = "task-worker-hpa"
 TIMEOUT_S = 5.0
 DEFAULT_WINDOW_S = 300  # the API server fills it in; Kubernetes' documented default
 
+_SMALL = {"n": 1e-6, "u": 1e-3}
+
 PodMetrics = create_namespaced_resource("metrics.k8s.io", "v1beta1", "PodMetrics", "pods")
 
 
@@ -130,8 +132,7 @@ class Cluster:
         for item in self._client.list(PodMetrics, labels={"app": WORKER}):
             line = cast("dict[str, Any]", item)
             name = str(line["metadata"]["name"])
-            cores = (parse_quantity(container["usage"]["cpu"]) for container in line["containers"])
-            by_pod[name] = float(sum(value for value in cores if value is not None)) * 1000
+            by_pod[name] = sum(millicores(container["usage"]["cpu"]) for container in line["containers"])
             scrapes.add(f"{name} {line['timestamp']}")
         return Usage(by_pod_m=by_pod, scrapes=frozenset(scrapes))
 
@@ -147,11 +148,19 @@ class Cluster:
         total = 0.0
         for container in containers:
             requests = container.resources.requests if container.resources else None
-            cores = parse_quantity((requests or {}).get("cpu"))
-            if cores is None:
+            if not requests or "cpu" not in requests:
                 raise ValueError(f"{WORKER} requests no CPU: the autoscaler has nothing to go by")
-            total += float(cores) * 1000
+            total += millicores(str(requests["cpu"]))
         return total
+
+
+def millicores(quantity: str) -> float:
+    """A CPU quantity in milli-cores; the metrics API counts in billionths, which lightkube does not read."""
+    for suffix, size in _SMALL.items():
+        if quantity.endswith(suffix):
+            return float(quantity.removesuffix(suffix)) * size
+    cores = parse_quantity(quantity)
+    return float(cores or 0) * 1000
 
 
 def _cpu_target(spec: HorizontalPodAutoscalerSpec) -> int:

@@ -91,8 +91,8 @@ def phases(record: Record) -> list[tuple[Phase, float, float]]:
     """The phases on the chart, each with its start and end in seconds from zero."""
     start, samples = zero(record), shown(record)
     begun = [(phase, record.marks[phase]) for phase in SHOWN if phase in record.marks]
-    ends = [at for _, at in begun[1:]] + [samples[-1].t if samples else start]
-    return [(phase, at - start, end - start) for (phase, at), end in zip(begun, ends, strict=True)]
+    ends = [*(at for _, at in begun[1:]), samples[-1].t if samples else start]
+    return [(phase, at - start, end - start) for (phase, at), end in zip(begun, ends, strict=False)]
 
 
 def top(panel: Panel, samples: list[Sample]) -> float:
