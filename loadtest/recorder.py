@@ -1,6 +1,7 @@
 """What a Locust process writes down: every accepted id, and one line a second with counts and latencies."""
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import IO
@@ -60,4 +61,4 @@ def quantile(ordered: list[float], share: float) -> float | None:
     """The value that `share` of the ordered values do not exceed; None of none."""
     if not ordered:
         return None
-    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -1,24 +1,16 @@
-"""Users over time as straight lines between points: the part that all shapes share."""
+"""The base of all shapes: a course of users over time, as Locust asks for it."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import ClassVar
 
 from locust import LoadTestShape
 
-Point = tuple[float, int]
-"""Seconds since the start, and users at that moment."""
+from loadtest.shapes.lines import Point, users_at
+
+__all__ = ["Course", "Point"]
 
 SPAWN_RATE = 100.0
 """Users a second; the course decides the pace, spawning must not."""
-
-
-def users_at(second: float, points: Sequence[Point]) -> int | None:
-    """Users at a second, by the line between the points around it; None after the last point: the end."""
-    for (start, before), (end, after) in pairwise(points):
-        if start <= second < end:
-            return round(before + (after - before) * (second - start) / (end - start))
-    return None
 
 
 class Course(LoadTestShape):
