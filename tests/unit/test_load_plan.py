@@ -77,13 +77,11 @@ def test_users_follow_the_lines_between_points_and_end_after_the_last() -> None:
 @pytest.fixture(scope="module")
 def shapes() -> dict[str, list[Point]]:
     """Points by shape; read in a process of its own, since Locust patches the one that imports it."""
-    lines = [
-        "import json",
-        *(f"from loadtest.shapes.{name} import {name.title()}" for name in SHAPES),
-        f"print(json.dumps({{s.__name__.lower(): list(s.points) for s in ({', '.join(map(str.title, SHAPES))})}}))",
-    ]
-    done = subprocess.run([sys.executable, "-c", "
-".join(lines)], cwd=ROOT, capture_output=True, check=True)
+    imports = [f"from loadtest.shapes.{name} import {name.title()}" for name in SHAPES]
+    classes = ", ".join(name.title() for name in SHAPES)
+    show = f"print(json.dumps({{s.__name__.lower(): list(s.points) for s in ({classes})}}))"
+    program = ";".join(["import json", *imports, show])
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True)
     return cast("dict[str, list[Point]]", json.loads(done.stdout))
 
 
