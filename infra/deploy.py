@@ -20,7 +20,6 @@ FAILED, WRONG_USAGE = 1, 2
 _METHODS = ("auto", "pulumi", "render")
 # Redis 8 of Debian trixie, which the embedded cluster's registry has.
 _EMBEDDED_REDIS = "redis.image=127.0.0.1:5001/library/redis:8"
-_BASE_IMAGES = ("docker.io/library/python:3.13-slim-trixie", "docker.io/library/golang:1.26-trixie")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +151,7 @@ def _built_images(plan: Plan) -> dict[str, str]:
     missing = [build.name for build in builds if not builders.pushed_digest(build.reference)]
     if missing:
         builders.builder()
-        _ensure_base_images(plan.target, missing)
+    _ensure_base_images(plan.target, missing)
     for build in builds:
         refs[build.name] = images.as_nodes_name_it(builders.ensure_pushed(build, plan.state), chosen)
     return refs
@@ -163,9 +162,12 @@ def _ensure_base_images(aimed: Target, names: Iterable[str]) -> None:
     if not aimed.embedded:
         return
     from infra.local import baseimages
+    from infra.local.failures import ClusterError
 
-    python, go = _BASE_IMAGES
-    baseimages.ensure({go if name == "mail" else python for name in names})
+    try:
+        baseimages.ensure(["redis", *sorted({"golang" if name == "mail" else "python" for name in names})])
+    except ClusterError as error:
+        raise DeployError(str(error)) from error
 
 
 def _show_that_it_works(plan: Plan, recipient: str | None) -> None:
