@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from infra.local.settings import Settings
 
@@ -102,7 +102,9 @@ def _storage(settings: Settings) -> list[Object]:
         _role(
             user,
             [
-                _rule("", ("persistentvolumes",), "get", "list", "watch", "create", "delete", "patch", "update"),
+                _rule(
+                    "", ("persistentvolumes",), "get", "list", "watch", "create", "delete", "patch", "update"
+                ),
                 _rule("", ("persistentvolumeclaims",), "get", "list", "watch", "update"),
                 _rule("storage.k8s.io", ("storageclasses",), "get", "list", "watch"),
                 _rule("", ("nodes",), "get", "list", "watch"),
@@ -131,7 +133,7 @@ def _registry(settings: Settings) -> Object:
 
 
 def _node_service(
-    settings: Settings, name: str, ports: Sequence[dict[str, object]], cluster_ip: str | None = None
+    settings: Settings, name: str, ports: Sequence[Mapping[str, object]], cluster_ip: str | None = None
 ) -> list[Object]:
     """A Service without a selector, and the slice that points it at a program of the node itself."""
     address = {"clusterIP": cluster_ip} if cluster_ip else {}

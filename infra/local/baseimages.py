@@ -9,17 +9,16 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from infra.local import toolchain
+from infra.local.commands import attempt, run
 from infra.local.failures import ClusterError
 from infra.local.health import answers
-from infra.local.host import tool_path
 from infra.local.paths import Paths, from_environment
 from infra.local.progress import step
 from infra.local.settings import Settings
@@ -83,7 +82,7 @@ exec "$@"
 _REDIS_HOOKS = (
     # Manifests name the public image's user by number.
     'chroot "$1" usermod --uid 999 redis && chroot "$1" groupmod --gid 999 redis',
-    'for each in server cli benchmark check-aof check-rdb; do ln -s /usr/bin/redis-$each "$1/usr/local/bin/"; done',
+    'for each in server cli benchmark; do ln -s /usr/bin/redis-$each "$1/usr/local/bin/"; done',
     'mkdir "$1/data" && chroot "$1" chown redis:redis /data',
     f"cat > \"$1/usr/local/bin/docker-entrypoint.sh\" <<'END'\n{_REDIS_ENTRYPOINT}END",
     'chmod 755 "$1/usr/local/bin/docker-entrypoint.sh"',
@@ -138,7 +137,7 @@ def ensure(names: Iterable[str]) -> None:
 
 
 @contextmanager
-def _locked(paths: Paths) -> Iterator[None]:
+def _locked(paths: Paths) -> Generator[None]:
     """Two that need the same image make it once."""
     paths.cache.mkdir(parents=True, exist_ok=True)
     with (paths.cache / ".images.lock").open("a") as file:
@@ -147,14 +146,11 @@ def _locked(paths: Paths) -> Iterator[None]:
 
 
 def _ensure(recipe: Recipe, name: str, paths: Paths) -> None:
-    install: Callable[[str], None] | None = None
+    install = None
     if name == "golang":
         go = toolchain.ensure(paths)
-        recipe = Recipe(**{**asdict(recipe), "extra": f"{go.version} {_go_settings(go)}"})
-
-        def install(container: str) -> None:
-            _add_go(container, go)
-
+        recipe = replace(recipe, extra=f"{go.version} {_go_settings(go)}")
+        install = partial(_add_go, go=go)
     if _label(recipe.reference) not in (recipe.key, "pulled"):
         with step(f"base image {recipe.reference}", expect="about 40 s the first time"):
             _commit(recipe, _rootfs(recipe, name, paths), install)
@@ -177,7 +173,7 @@ def _rootfs(recipe: Recipe, name: str, paths: Paths) -> Path:
     command += [f"--include={','.join(recipe.packages)}"]
     command += [f"--customize-hook={hook}" for hook in recipe.hooks]
     command += [SUITE, str(temporary), *_sources(mirror)]
-    _run(*command)
+    run(*command)
     temporary.replace(archive)
     return archive
 
@@ -192,48 +188,42 @@ def _sources(mirror: str) -> tuple[str, ...]:
 
 
 def _commit(recipe: Recipe, rootfs: Path, install: Callable[[str], None] | None) -> None:
-    container = _run("buildah", "from", "scratch").strip()
+    container = run("buildah", "from", "scratch").strip()
     try:
-        _run("buildah", "add", "--quiet", container, str(rootfs), "/")
+        run("buildah", "add", "--quiet", container, str(rootfs), "/")
         if install:
             install(container)
-        _run("buildah", "config", *recipe.config, "--label", f"{LABEL}={recipe.key}", container)
-        _run("buildah", "commit", "--quiet", container, recipe.reference)
+        run("buildah", "config", *recipe.config, "--label", f"{LABEL}={recipe.key}", container)
+        run("buildah", "commit", "--quiet", container, recipe.reference)
     finally:
-        _run("buildah", "rm", container)
+        run("buildah", "rm", container)
 
 
 def _go_settings(go: toolchain.Toolchain) -> str:
     """Where this machine's Go gets its modules from, as lines of go.env."""
     names = ("GOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE")
-    values = json.loads(_run(str(go.go), "env", "-json", *names))
+    values = json.loads(run(str(go.go), "env", "-json", *names))
     return "".join(f"{name}={values[name]}\n" for name in names) + "GOTOOLCHAIN=local\n"
 
 
 def _add_go(container: str, go: toolchain.Toolchain) -> None:
-    root = _run(str(go.go), "env", "GOROOT").strip()
-    _run("buildah", "copy", "--quiet", container, root, "/usr/local/go")
-    mounted = Path(_run("buildah", "mount", container).strip())
+    root = run(str(go.go), "env", "GOROOT").strip()
+    run("buildah", "copy", "--quiet", container, root, "/usr/local/go")
+    mounted = Path(run("buildah", "mount", container).strip())
     try:
         (mounted / "usr/local/go/go.env").write_text(_go_settings(go))
         for folder in ("go/src", "go/bin"):
             (mounted / folder).mkdir(parents=True, exist_ok=True)
     finally:
-        _run("buildah", "umount", container)
+        run("buildah", "umount", container)
 
 
 def _label(reference: str) -> str:
     """The recipe's hash of an image in the store; `pulled` if it has none, empty if there is no image."""
-    answer = subprocess.run(
-        ["buildah", "inspect", "--type", "image", reference],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=_environment(),
-    )
+    answer = attempt("buildah", "inspect", "--type", "image", reference)
     if answer.returncode != 0:
         return ""
-    labels = json.loads(answer.stdout)["OCIv1"].get("config", {}).get("Labels") or {}
+    labels: dict[str, str] = json.loads(answer.stdout)["OCIv1"].get("config", {}).get("Labels") or {}
     return labels.get(LABEL, "pulled")
 
 
@@ -246,19 +236,5 @@ def _push(recipe: Recipe, registry: str) -> None:
     if record.exists() and record.read_text() == recipe.key:
         return
     with step(f"push {target}"):
-        _run("buildah", "push", "--quiet", "--tls-verify=false", recipe.reference, f"docker://{target}")
+        run("buildah", "push", "--quiet", "--tls-verify=false", recipe.reference, f"docker://{target}")
     record.write_text(recipe.key)
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PATH": tool_path()}
-
-
-def _run(*command: str) -> str:
-    """Run a tool; its output. ClusterError holds its last words when it fails or is not there."""
-    if not shutil.which(command[0], path=tool_path()):
-        raise ClusterError(f"{command[0]} is not installed: python -m infra.local up installs what is needed")
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
-    if result.returncode != 0:
-        raise ClusterError(f"{' '.join(command[:3])} ... failed:\n{result.stderr[-4000:]}")
-    return result.stdout

@@ -8,11 +8,11 @@ import hashlib
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.local.commands import attempt
 from infra.local.failures import ClusterError
 from infra.local.paths import Paths
 from infra.local.progress import step
@@ -113,10 +113,7 @@ def _build(program: Program, folder: Path, toolchain: Toolchain) -> None:
     temporary.mkdir()
     command = [str(toolchain.go), "build", "-trimpath", "-buildvcs=false", "-mod=readonly"]
     command += ["-ldflags", program.ldflags, "-o", str(temporary / program.name), program.package]
-    module = SOURCES / program.module
-    result = subprocess.run(
-        command, cwd=module, env=toolchain.environment(), capture_output=True, text=True, check=False
-    )
+    result = attempt(*command, cwd=SOURCES / program.module, env=toolchain.environment())
     if result.returncode != 0:
         shutil.rmtree(temporary)
         raise ClusterError(f"building {program.name} failed:\n{result.stderr[-4000:]}")

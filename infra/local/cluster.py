@@ -1,15 +1,14 @@
 """Bring the cluster up, take it down, and say how it is."""
 
 import fcntl
-import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from infra.local import builds, firewall, host, network, packages, preflight, processes, teardown, toolchain
-from infra.local.components import all_components
+from infra.local.components import described
 from infra.local.failures import ClusterError
 from infra.local.health import ApiServer, answers
 from infra.local.paths import Paths, from_environment
@@ -40,7 +39,7 @@ def is_running() -> bool:
 
 
 @contextmanager
-def locked() -> Iterator[None]:
+def locked() -> Generator[None]:
     """Hold the machine's lock on `up` and `down`, waiting for another that runs."""
     with LOCK.open("a") as file:
         try:
@@ -82,10 +81,14 @@ def down(settings: Settings, paths: Paths, *, purge: bool) -> None:
         teardown.clear_runtime(paths.state, settings.network.name)
         firewall.remove(settings)
         network.down(settings, paths)
+        if left := remains(settings, paths):
+            raise ClusterError("down could not end:\n" + "\n".join(f"  - {line}" for line in left))
         if purge and paths.state.exists():
-            _purge(paths)
+            shutil.rmtree(paths.state)
 
 
+# The API server waits a minute for its watchers; what counts is in etcd, which survives a SIGKILL.
+COMPONENT_GRACE_S = 3.0
 # Those that make or serve containers go first: nothing may be started while the rest is cleared.
 _FIRST = ("kubelet", "kube-controller-manager", "kube-scheduler", "containerd")
 
@@ -93,15 +96,8 @@ _FIRST = ("kubelet", "kube-controller-manager", "kube-scheduler", "containerd")
 def _stop_components(paths: Paths) -> None:
     found = [each for each in processes.find(paths.state) if each.component != processes.SHIM]
     first = [(each.pid, each.started_ticks) for each in found if each.component in _FIRST]
-    processes.stop(first, 10.0)
-    processes.stop([(each.pid, each.started_ticks) for each in found], 10.0)
-
-
-def _purge(paths: Paths) -> None:
-    """Remove the state, unless something is still mounted in it (and would lose its contents)."""
-    if teardown.mount_points(Path("/proc/self/mountinfo").read_text(), paths.state):
-        raise ClusterError(f"something is still mounted under {paths.state}: run down again")
-    shutil.rmtree(paths.state)
+    processes.stop(first, COMPONENT_GRACE_S)
+    processes.stop([(each.pid, each.started_ticks) for each in found], COMPONENT_GRACE_S)
 
 
 def remains(settings: Settings, paths: Paths) -> list[str]:
@@ -172,9 +168,7 @@ def status(settings: Settings, paths: Paths) -> Status:
 
 
 def _component_statuses(settings: Settings, paths: Paths, pids: dict[str, int]) -> Iterator[ComponentStatus]:
-    # Only names and health addresses are wanted, not where the programs are.
-    programs = {name: paths.cache for name in (*builds.NODE_PROGRAMS, "coredns", "metrics-server", "volumes")}
-    for name, component in all_components(settings, paths, programs).items():
+    for name, component in described(settings, paths).items():
         pid = pids.get(name, 0)
         healthy = pid != 0 and (not component.health or answers(component.health))
         yield ComponentStatus(name=name, pid=pid, healthy=healthy)

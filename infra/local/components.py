@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.local.builds import NODE_PROGRAMS
 from infra.local.host import tool_path
 from infra.local.paths import Paths
 from infra.local.settings import Settings
@@ -59,6 +60,12 @@ def all_components(settings: Settings, paths: Paths, programs: Mapping[str, Path
         volumes(settings, paths, programs),
     )
     return {component.name: component for component in components}
+
+
+def described(settings: Settings, paths: Paths) -> dict[str, Component]:
+    """Every component, to learn names and health addresses from: where the programs are is made up."""
+    programs = (*NODE_PROGRAMS, "coredns", "metrics-server", "volumes")
+    return all_components(settings, paths, dict.fromkeys(programs, paths.cache))
 
 
 def containerd(paths: Paths) -> Component:

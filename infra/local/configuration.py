@@ -91,7 +91,9 @@ def uses_systemd(host: Host) -> bool:
 
 def registry_hosts(settings: Settings, upstream: str) -> str:
     """Pull from the local registry first, over plain HTTP."""
-    return f'server = "{upstream}"\n\n[host."http://{settings.registry}"]\ncapabilities = ["pull", "resolve"]\n'
+    return (
+        f'server = "{upstream}"\n\n[host."http://{settings.registry}"]\ncapabilities = ["pull", "resolve"]\n'
+    )
 
 
 def cni(settings: Settings, paths: Paths) -> str:

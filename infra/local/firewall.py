@@ -1,10 +1,9 @@
 """The cluster's iptables rules: let pods through a closed firewall, and take every rule out again."""
 
 import re
-import subprocess
 from collections.abc import Iterable
 
-from infra.local.host import tool_path
+from infra.local.commands import attempt, run
 from infra.local.settings import Settings
 
 CHAIN = "TASK-QUEUE"
@@ -108,17 +107,8 @@ def remaining(settings: Settings) -> list[str]:
 
 
 def _save(family: str) -> str:
-    answer = subprocess.run(
-        [f"{family}-save"], capture_output=True, text=True, check=False, env={"PATH": tool_path()}
-    )
-    return answer.stdout
+    return attempt(f"{family}-save").stdout  # a kernel without IPv6 has none
 
 
 def _restore(family: str, text: str) -> None:
-    subprocess.run(
-        [f"{family}-restore", "--noflush", "--wait=10"],
-        input=text,
-        text=True,
-        check=True,
-        env={"PATH": tool_path()},
-    )
+    run(f"{family}-restore", "--noflush", "--wait=10", stdin=text.encode())

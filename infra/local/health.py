@@ -5,7 +5,6 @@ import json
 import socket
 import ssl
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,6 @@
 """What this machine is like, as far as the cluster's settings depend on it."""
 
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,14 +52,12 @@ def detect(state: Path) -> Host:
     )
 
 
-def filesystem(path: Path) -> str:
-    """The type of the file system that a path (or its nearest existing parent) is on."""
-    while not path.exists():
-        path = path.parent
-    answer = subprocess.run(
-        ["stat", "--file-system", "--format=%T", str(path)], capture_output=True, text=True, check=False
-    )
-    return answer.stdout.strip()
+def filesystem(path: Path, mounts: str | None = None) -> str:
+    """The type of the file system that a path is on; `mounts` is the text of /proc/self/mounts."""
+    rows = [line.split()[1:3] for line in (mounts or Path("/proc/self/mounts").read_text()).splitlines()]
+    # The longest mount point that holds the path; of two on one point, the later hides the earlier.
+    holding = [(len(Path(point).parts), kind) for point, kind in reversed(rows) if path.is_relative_to(point)]
+    return max(holding, key=lambda pair: pair[0], default=(0, ""))[1]
 
 
 def boot_id() -> str:
@@ -68,7 +65,7 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def tool_path() -> str:
+def tool_path(path: str | None = None) -> str:
     """PATH with the folders of system programs, which a user's PATH may lack."""
-    present = os.environ.get("PATH", "").split(os.pathsep)
+    present = (os.environ.get("PATH", "") if path is None else path).split(os.pathsep)
     return os.pathsep.join([*present, *(p for p in ("/usr/sbin", "/sbin", "/usr/bin") if p not in present)])

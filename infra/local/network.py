@@ -3,10 +3,11 @@
 import contextlib
 import json
 import os
-import subprocess
+import shutil
 from pathlib import Path
 from types import MappingProxyType
 
+from infra.local.commands import attempt, run
 from infra.local.host import boot_id, tool_path
 from infra.local.paths import Paths
 from infra.local.settings import Settings
@@ -36,7 +37,13 @@ CHANGED = (
     "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
 )
 # Folders that programs make at fixed places; `down` removes those that were not there before.
-FIXED_FOLDERS = ("/run/containerd", "/var/log/containers", "/var/lib/cni", "/var/lib/kubelet", "/opt/containerd")
+FIXED_FOLDERS = (
+    "/run/containerd",
+    "/var/log/containers",
+    "/var/lib/cni",
+    "/var/lib/kubelet",
+    "/opt/containerd",
+)
 
 
 def read_sysctls(root: Path = SYSCTLS) -> dict[str, str]:
@@ -61,7 +68,7 @@ def record(paths: Paths) -> None:
 
 def up(settings: Settings) -> None:
     """Make the bridge, the route and the settings; what is there already is left alone."""
-    subprocess.run(["modprobe", "-qa", "br_netfilter", "overlay"], check=False, env={"PATH": tool_path()})
+    load_modules()
     net = settings.network
     if not link_exists(net.node_bridge):
         _ip("link", "add", net.node_bridge, "type", "bridge")
@@ -109,7 +116,7 @@ def restore_sysctls(before: dict[str, str], root: Path = SYSCTLS) -> None:
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove a folder and the folders in it as far as they hold no files (stale sockets and dead links go)."""
+    """Remove a folder and the folders in it that hold no files; stale sockets and dead links go."""
     for parent, _, names in os.walk(folder, topdown=False):
         for name in names:
             path = Path(parent) / name
@@ -124,5 +131,11 @@ def link_exists(name: str) -> bool:
     return Path("/sys/class/net", name).exists()
 
 
+def load_modules() -> None:
+    """Load what the kernel does not have built in; one without modules has it or the checks say so."""
+    if shutil.which("modprobe", path=tool_path()):
+        attempt("modprobe", "--quiet", "--all", "br_netfilter", "overlay")
+
+
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, env={"PATH": tool_path()})
+    run("ip", *arguments)

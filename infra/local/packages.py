@@ -2,11 +2,11 @@
 
 import os
 import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from infra.local.commands import attempt
 from infra.local.failures import ClusterError
 from infra.local.host import tool_path
 from infra.local.progress import step
@@ -30,7 +30,7 @@ def install_command(packages: list[str]) -> str:
 
 
 @contextmanager
-def services_held(policy: Path = POLICY) -> Iterator[None]:
+def services_held(policy: Path = POLICY) -> Generator[None]:
     """Refuse every service start while packages are installed; the policy is put back as it was found.
 
     What a killed run left behind is known by its text, and is not taken for the machine's own.
@@ -53,9 +53,9 @@ def install(packages: list[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with step(f"install {' '.join(packages)}", expect="about 1 min"), services_held():
         # A list that cannot be fetched (a third party's, say) need not concern our packages.
-        subprocess.run(["apt-get", "update", "-qq"], env=environment, capture_output=True, check=False)
-        command = ["apt-get", "install", "--no-install-recommends", "-y", "-qq", *packages]
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        attempt("apt-get", "update", "-qq", env=environment)
+        command = ("apt-get", "install", "--no-install-recommends", "-y", "-qq", *packages)
+        result = attempt(*command, env=environment)
     if result.returncode != 0:
         raise ClusterError(
             f"apt-get could not install the packages:\n{result.stderr.strip()}\n"

@@ -144,7 +144,8 @@ def _system(facts: Facts) -> Iterable[Problem]:
 def _rights(facts: Facts) -> Iterable[Problem]:
     if not facts.is_root and not facts.has_sudo:
         yield Problem(
-            "it needs root (containers, network devices), and there is no sudo", f"su -c '{sys.executable} -m {UP[10:]}'"
+            "it needs root (containers, network devices), and there is no sudo",
+            f"su -c '{sys.executable} -m {UP[10:]}'",
         )
 
 
@@ -153,7 +154,9 @@ def _programs(facts: Facts, *, may_install: bool) -> Iterable[Problem]:
     if missing and not (may_install and facts.has_apt):
         yield Problem(
             f"programs of these Debian packages are missing: {', '.join(missing)}",
-            packages.install_command(missing) if facts.has_apt else f"install them (names are Debian's), then {UP}",
+            packages.install_command(missing)
+            if facts.has_apt
+            else f"install them (names are Debian's), then {UP}",
         )
 
 
@@ -195,7 +198,11 @@ def _network(facts: Facts, settings: Settings) -> Iterable[Problem]:
     for wanted in settings.network.ranges():
         for network, device in facts.routes:
             # A wider route (a VPN's 10.0.0.0/8) is fine: ours is the more specific one.
-            if device not in own_devices and network.overlaps(wanted) and network.prefixlen >= wanted.prefixlen:
+            if (
+                device not in own_devices
+                and network.overlaps(wanted)
+                and network.prefixlen >= wanted.prefixlen
+            ):
                 yield Problem(
                     f"a route to {network} by {device} is in the cluster's range {wanted}",
                     f"remove it: ip route del {network} dev {device}",

@@ -49,11 +49,9 @@ def find(state: Path | None = None, proc: Path = PROC) -> list[Process]:
     Needs root to see those that root started. A shim inherits containerd's environment; it is told
     apart by its program.
     """
-    found: list[Process] = []
-    for folder in proc.iterdir():
-        if folder.name.isdigit() and (process := _read(folder)) and state in (None, process.state):
-            found.append(process)
-    return found
+    folders = [folder for folder in proc.iterdir() if folder.name.isdigit()]
+    found = [process for folder in folders if (process := _read(folder))]
+    return [process for process in found if state in (None, process.state)]
 
 
 def _read(folder: Path) -> Process | None:
@@ -144,7 +142,7 @@ def start(
     marks = {STATE_MARK: str(state), COMPONENT_MARK: component, SPEC_MARK: spec}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 - our own argument lists
             list(argv),
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 SHOWN_FROM_S = 2.0
@@ -14,7 +14,7 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def step(title: str, *, expect: str = "") -> Iterator[None]:
+def step(title: str, *, expect: str = "") -> Generator[None]:
     """Time a step. `expect` (such as "about 5 min the first time") announces a long one before it starts."""
     if expect:
         say(f"  {title} ({expect}) ...")

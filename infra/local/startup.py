@@ -17,8 +17,9 @@ from infra.local import (
     processes,
     teardown,
 )
+from infra.local.commands import run
 from infra.local.components import all_components
-from infra.local.failures import ClusterError, ComponentFailedError
+from infra.local.failures import ComponentFailedError
 from infra.local.health import ApiServer, answers, wait
 from infra.local.paths import Paths
 from infra.local.progress import step
@@ -59,7 +60,9 @@ class Startup:
             self._wait("kube-apiserver")
             self._write_kubeconfig()
         with step("node"):
-            self._start("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns", "volumes")
+            self._start(
+                "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns", "volumes"
+            )
             self._apply_addons()
             self._wait_condition("kubelet", f"/api/v1/nodes/{settings.node_name}", "Ready")
         with step("DNS, metrics and storage"):
@@ -118,23 +121,21 @@ class Startup:
         if not wait(settled, READY_WITHIN_S):
             raise ComponentFailedError(name, f"{otherwise} after {READY_WITHIN_S:.0f} s", self._log(name))
         if self._has_ended(name):
-            raise ComponentFailedError(name, f"ended with exit status {self._started[name].returncode}", self._log(name))
+            raise ComponentFailedError(
+                name, f"ended with exit status {self._started[name].returncode}", self._log(name)
+            )
 
     def _has_ended(self, name: str) -> bool:
         return name in self._started and self._started[name].poll() is not None
 
     def _import_pause(self) -> None:
         """Give containerd the image that every pod starts with, if it does not have it."""
-        ctr = ["ctr", "--address", str(self._paths.containerd_socket), "--namespace", "k8s.io", "images"]
-        environment = {**os.environ, "PATH": host.tool_path()}
+        ctr = ("ctr", "--address", str(self._paths.containerd_socket), "--namespace", "k8s.io", "images")
         reference = self._settings.pause_image
-        listed = subprocess.run(
-            [*ctr, "list", "--quiet", f"name=={reference}"], env=environment, capture_output=True, check=True
-        )
-        if not listed.stdout.strip():
+        if not run(*ctr, "list", "--quiet", f"name=={reference}").strip():
             content = pause.archive(self._programs["pause"], reference)
-            command = [*ctr, "import", "--snapshotter", host.detect(self._paths.state).snapshotter, "-"]
-            subprocess.run(command, input=content, env=environment, capture_output=True, check=True)
+            snapshotter = host.detect(self._paths.state).snapshotter
+            run(*ctr, "import", "--snapshotter", snapshotter, "-", stdin=content)
 
     def _write_kubeconfig(self) -> None:
         text = configuration.kubeconfig(self._settings, self._paths.pki, "admin", embed=True)
@@ -151,11 +152,8 @@ class Startup:
         applied = self._paths.state / "addons.json"
         if "kube-apiserver" in self._running and applied.exists() and applied.read_text() == text:
             return
-        command = [str(self._programs["kubectl"]), "--kubeconfig", str(self._paths.kubeconfig)]
-        command += ["apply", "--server-side", "--force-conflicts", "--filename=-"]
-        result = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise ClusterError(f"the cluster's own objects could not be applied:\n{result.stderr}")
+        kubectl = (str(self._programs["kubectl"]), "--kubeconfig", str(self._paths.kubeconfig))
+        run(*kubectl, "apply", "--server-side", "--force-conflicts", "--filename=-", stdin=text.encode())
         applied.write_text(text)
 
 

@@ -9,13 +9,14 @@ import ctypes
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 from infra.local import processes
+from infra.local.commands import attempt
 from infra.local.processes import PROC
 
 CGROUPS = Path("/sys/fs/cgroup")
+CNI_RESULTS = Path("/var/lib/cni/results")
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -82,7 +83,7 @@ def unmount(folder: Path) -> None:
 def remove_groups(root: Path = CGROUPS, *, systemd: bool = False) -> None:
     """Remove the pods' control groups; those with a process in them stay."""
     if systemd:
-        subprocess.run(["systemctl", "stop", "kubepods.slice"], check=False, capture_output=True)
+        attempt("systemctl", "stop", "kubepods.slice")
     for group in pod_groups(root):
         for folder, _, _ in os.walk(group, topdown=False):
             with contextlib.suppress(OSError):
@@ -99,5 +100,7 @@ def clear_runtime(state: Path, network: str) -> None:
     for name in ("containerd/state", "containerd/runc", "kubelet/pods", "pod-logs", "cni"):
         shutil.rmtree(state / name, ignore_errors=True)
     # The plugins' record of each pod's addresses lies at a fixed place.
-    for path in Path("/var/lib/cni/results").glob(f"{network}-*"):
-        path.unlink(missing_ok=True)
+    for path in CNI_RESULTS.glob(f"{network}-*"):
+        container = path.name.removeprefix(f"{network}-").rpartition("-")[0]
+        for each in (path, CNI_RESULTS / f"cni-loopback-{container}-lo"):
+            each.unlink(missing_ok=True)

@@ -6,13 +6,13 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from infra.local.commands import attempt
 from infra.local.failures import ClusterError
 from infra.local.paths import Paths
 from infra.local.progress import step
@@ -47,7 +47,7 @@ def on_path() -> Toolchain | None:
     for candidate in (shutil.which("go"), "/usr/local/go/bin/go"):
         if not candidate or not Path(candidate).exists():
             continue
-        answer = subprocess.run([candidate, "env", "GOVERSION"], capture_output=True, text=True, check=False)
+        answer = attempt(candidate, "env", "GOVERSION")
         try:
             version, parts = parse_version(answer.stdout)
         except ValueError:
@@ -65,7 +65,9 @@ def ensure(paths: Paths) -> Toolchain:
 def _fetched(paths: Paths) -> Toolchain:
     architecture = ARCHITECTURES.get(platform.machine())
     if architecture is None:
-        raise ClusterError(f"no Go for {platform.machine()}: install Go {'.'.join(map(str, MINIMUM))} or later")
+        raise ClusterError(
+            f"no Go for {platform.machine()}: install Go {'.'.join(map(str, MINIMUM))} or later"
+        )
     folder = paths.cache / "toolchains" / PINNED
     if not folder.is_dir():
         with step(f"fetch {PINNED} as a Go module", expect="about 70 MB"):
