@@ -74,7 +74,8 @@ class Api(pulumi.ComponentResource):
                     metadata=meta.ObjectMetaArgs(labels=labels(APP)), spec=self._pod(config)
                 ),
             ),
-            opts=self._child,
+            # Its Redis is there before it, and goes after it: what it stops with is still put away.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self._redis]),
         )
 
     def _pod(self, config: str) -> core.PodSpecArgs:

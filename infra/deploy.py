@@ -12,7 +12,7 @@ from infra.deploystate import DeployState
 from infra.manifests import manifests
 from infra.program import look_closer
 from infra.sections import Transport
-from infra.settings import Settings, SettingsError, load
+from infra.settings import PROJECT, Settings, SettingsError, load
 from infra.steps import DeployError, say, step
 from infra.target import Target
 
@@ -77,8 +77,7 @@ def plan_for(request: Request, aimed: Target) -> Plan:
     overrides = (*_of_cluster(request, aimed), *request.overrides)
     if request.namespace:
         overrides = (*overrides, f"namespace={request.namespace}")
-    namespace = stackfile.entries_of(request.stack, overrides=overrides).get("namespace", "task-queue")
-    secrets = stackfile.given_secrets() or state.stack_secrets(request.stack, namespace)
+    secrets = _secrets(stackfile.entries_of(request.stack, overrides=overrides), request.stack, state)
     config = stackfile.read(request.stack, overrides=overrides, secrets=secrets)
     return Plan(
         target=aimed,
@@ -88,6 +87,14 @@ def plan_for(request: Request, aimed: Target) -> Plan:
         secrets=secrets,
         settings=load(config),
     )
+
+
+def _secrets(entries: dict[str, Any], stack: str, state: DeployState) -> dict[str, str]:
+    """The stack's secrets: those in the environment, and a password for a Redis of its own."""
+    given = stackfile.given_secrets()
+    if "redisPassword" in given or "external" in (entries.get("redis") or {}):
+        return given
+    return state.stack_secrets(stack, str(entries.get("namespace", PROJECT))) | given
 
 
 def _of_cluster(request: Request, aimed: Target) -> tuple[str, ...]:
@@ -125,9 +132,8 @@ def choose_method(
 
 def _deploy_by_pulumi(plan: Plan) -> None:
     built = [name for name in images.needed(plan.settings) if not getattr(plan.settings.images, name)]
-    if built:
-        with step("Base images"):
-            _ensure_base_images(plan.target, built)
+    with step("Base images"):
+        _ensure_base_images(plan.target, built)
     with step(f"Deploy: pulumi up (stack {plan.engine.name}; its folder is {plan.engine.project})"):
         plan.engine.up(stackfile.entries_of(plan.stack, overrides=plan.overrides), plan.secrets)
 
@@ -201,8 +207,8 @@ def _show_what_next(plan: Plan, url: str | None) -> None:
     mail = proof.url_of(
         plan.target, plan.namespace, proof.MAIL.service, plan.settings.mail.service.node_address
     )
-    first = f"export KUBECONFIG={plan.target.kubeconfig}" if plan.target.embedded else None
-    lines = look_closer(plan.namespace)
+    first = f"export KUBECONFIG={plan.target.kubeconfig} && " if plan.target.embedded else ""
+    lines = [line.replace("kubectl", target.kubectl_to_type(), 1) for line in look_closer(plan.namespace)]
     say()
     say(f"API    {url or 'inside the cluster: ' + lines[-1]}")
     if plan.settings.mail.enabled:
@@ -212,7 +218,7 @@ def _show_what_next(plan: Plan, url: str | None) -> None:
         f"  curl -s -X POST {url or 'http://127.0.0.1:8080'}/tasks -H 'Content-Type: application/json' -d "
         """'{"type":"email","data":{"subject":"Hello","recipient":"you@example.com","content":"Hi"}}'"""
     )
-    say(f"  {first + ' && ' if first else ''}{lines[0]}")
+    say(f"  {first}{lines[0]}")
     say("  make load")
 
 

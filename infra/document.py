@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType
-from typing import Literal, cast, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -58,8 +58,8 @@ def _name(kind: object) -> str:
         dict: "map",
         SecretStr: "secret",
     }
-    outer = cast(object, get_origin(kind))  # tuple of tuple[str, ...]
-    return named.get(outer or kind, "text")
+    outer: object = get_origin(kind)  # tuple of tuple[str, ...]
+    return named.get(kind if outer is None else outer, "text")
 
 
 def _default(value: object) -> str:

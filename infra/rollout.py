@@ -88,8 +88,11 @@ def prune(target: Target, namespace: str, objects: Sequence[Manifest]) -> None:
             say(f"    {kind.lower()}/{name} is no longer needed: removed")
 
 
-def destroy(target: Target, namespace: str, objects_of_namespace: bool) -> None:
+def destroy(target: Target, namespace: str, *, objects_of_namespace: bool) -> None:
     """Deletes the namespace with all in it or, where it is not the stack's own, the stack's objects in it."""
+    # Redis last: API and workers put away what they have under way.
+    words = ["delete", "deployment", "-l", _SELECTOR, "--cascade=foreground", "--ignore-not-found"]
+    target.kubectl("-n", namespace, *words, "--timeout=120s")
     if objects_of_namespace:
         target.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=180s")
         return

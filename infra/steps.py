@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,9 +52,9 @@ def run_logged(
     *,
     environment: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    show: bool = False,
+    show: Callable[[str], bool] = lambda line: False,
 ) -> None:
-    """Runs a long program with its output in a file, with `show` on the terminal too."""
+    """Runs a long program with its output in a file; lines that `show` picks go to the terminal too."""
     log.parent.mkdir(parents=True, exist_ok=True)
     tail: list[str] = []
     with (
@@ -66,12 +66,12 @@ def run_logged(
         for line in child.stdout or ():
             file.write(line)
             tail = [*tail[-39:], line]
-            if show and line.strip():
+            shown = show(line)
+            if shown:
                 sys.stdout.write(f"    {line}")
                 sys.stdout.flush()
     if child.returncode:
-        shown = "" if show else f"\n{_indented(''.join(tail))}"
-        raise DeployError(f"{' '.join(words[:2])} failed (all of it in {log}){shown}")
+        raise DeployError(f"{' '.join(words[:2])} failed; the end of {log}:\n{_indented(''.join(tail))}")
 
 
 def _indented(text: str) -> str:

@@ -60,6 +60,11 @@ def kubectl_program() -> str:
     return found
 
 
+def kubectl_to_type() -> str:
+    """kubectl as a person types it here: by its path where it is not on the PATH."""
+    return "kubectl" if shutil.which("kubectl") else kubectl_program()
+
+
 def from_environment(environment: Mapping[str, str] = os.environ) -> Target:
     """The cluster that KUBECONFIG or CONTEXT names, else the embedded one."""
     kubeconfig, context = environment.get("KUBECONFIG"), environment.get("CONTEXT")
