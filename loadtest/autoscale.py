@@ -5,6 +5,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Generator as Generates
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,23 +97,24 @@ class Run:
     def _calibrate(self) -> None:
         self._monitor.enter(Phase.IDLE)
         idle = self._measure()
-        quiet = self._monitor.samples[:]
+        quiet = self._later(Phase.IDLE)
         self._monitor.enter(Phase.CALIBRATE)
         generator = self._generator("calibrate", self._options.calibration_rate, SCRAPES_TIMEOUT_S + 30)
         busy = self._measure()
-        working = self.record_samples(Phase.CALIBRATE)
+        working = self._later(Phase.CALIBRATE)
         generator.stop()
         rate = _delivered_rate(working)
-        calibration = calibrate(idle, busy, rate, ([s for s in quiet if s.phase is Phase.IDLE], working))
+        calibration = calibrate(idle, busy, rate, (quiet, working))
         rate = needed_rate(calibration, self._policy)
         self.record = replace(self.record, calibration=calibration)
         self._set_rate(rate / 3 if self._options.control else rate)
         _tell_calibration(calibration, self.record.plan.rate)
         self._forget_calibration()
 
-    def record_samples(self, phase: Phase) -> list[Sample]:
-        """The samples of a phase so far."""
-        return [sample for sample in self._monitor.samples if sample.phase is phase]
+    def _later(self, phase: Phase) -> list[Sample]:
+        """A phase's samples without its first third, in which Locust starts and rates settle."""
+        samples = [sample for sample in self._monitor.samples if sample.phase is phase]
+        return samples[len(samples) // 3 :]
 
     def _measure(self) -> list[Usage]:
         first = len(self._monitor.usages)
@@ -211,12 +213,11 @@ def _is_calm(sample: Sample, minimum: int) -> bool:
     return sample.desired == sample.ready == sample.pods == minimum and sample.ending == 0
 
 
-def _delivered_rate(samples: list[Sample]) -> float:
-    """Deliveries a second over the later part of the samples, when the load was steady."""
-    steady = samples[len(samples) // 3 :]
-    if len(steady) < 2:
+def _delivered_rate(samples: Sequence[Sample]) -> float:
+    """Deliveries a second over the samples."""
+    if len(samples) < 2:
         return 0.0
-    return (steady[-1].delivered - steady[0].delivered) / (steady[-1].t - steady[0].t)
+    return (samples[-1].delivered - samples[0].delivered) / (samples[-1].t - samples[0].t)
 
 
 def _tell_calibration(calibration: Calibration, rate: float) -> None:
