@@ -1,6 +1,7 @@
 """Bring the cluster up, take it down, and say how it is."""
 
 import fcntl
+import os
 import shutil
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -41,13 +42,18 @@ def is_running() -> bool:
 @contextmanager
 def locked() -> Generator[None]:
     """Hold the machine's lock on `up` and `down`, waiting for another that runs."""
-    with LOCK.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("  another up or down is running on this machine: waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    while True:
+        with LOCK.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("  another up or down is running on this machine: waiting for it")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # `down` removes the file: who waited for the one that is gone takes the new one.
+            if not LOCK.exists() or LOCK.stat().st_ino != os.fstat(file.fileno()).st_ino:
+                continue
+            yield
+            return
 
 
 def up(settings: Settings, paths: Paths, *, may_install: bool) -> None:
@@ -85,6 +91,7 @@ def down(settings: Settings, paths: Paths, *, purge: bool) -> None:
             raise ClusterError("down could not end:\n" + "\n".join(f"  - {line}" for line in left))
         if purge and paths.state.exists():
             shutil.rmtree(paths.state)
+        LOCK.unlink()
 
 
 # The API server waits a minute for its watchers; what counts is in etcd, which survives a SIGKILL.

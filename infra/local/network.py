@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 from pathlib import Path
 from types import MappingProxyType
 
@@ -39,10 +40,15 @@ CHANGED = (
 # Folders that programs make at fixed places; `down` removes those that were not there before.
 FIXED_FOLDERS = (
     "/run/containerd",
+    "/run/containerd/s",
     "/var/log/containers",
     "/var/lib/cni",
+    "/var/lib/cni/results",
     "/var/lib/kubelet",
+    "/var/lib/kubelet/device-plugins",
     "/opt/containerd",
+    "/opt/containerd/bin",
+    "/opt/containerd/lib",
 )
 
 
@@ -128,7 +134,7 @@ def remove_empty(folder: Path) -> None:
 
 def link_exists(name: str) -> bool:
     """Whether the machine has a network device of this name."""
-    return Path("/sys/class/net", name).exists()
+    return any(device == name for _, device in socket.if_nameindex())
 
 
 def load_modules() -> None:
