@@ -18,7 +18,7 @@ class DeployState:
 
     def stack_secrets(self, stack: str, namespace: str) -> dict[str, str]:
         """Secret settings for a stack whose owner gave none: made once, so a second run changes nothing."""
-        file = self.folder / "secrets" / f"{stack}-{namespace}.json"
+        file = self._made("secrets") / f"{stack}-{namespace}.json"
         if file.is_file():
             return cast(dict[str, str], json.loads(file.read_text()))
         made = {"redisPassword": secrets.token_urlsafe(24)}
@@ -27,7 +27,7 @@ class DeployState:
 
     def passphrase_file(self) -> Path:
         """The passphrase that Pulumi encrypts secrets with."""
-        file = self.folder / "passphrase"
+        file = _private(self.folder) / "passphrase"
         if not file.is_file():
             _write_private(file, secrets.token_urlsafe(32))
         return file
@@ -45,14 +45,16 @@ class DeployState:
         return self._made("logs") / f"{name}.log"
 
     def _made(self, name: str) -> Path:
-        folder = self.folder / name
-        folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-        return folder
+        return _private(_private(self.folder) / name)
+
+
+def _private(folder: Path) -> Path:
+    folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+    return folder
 
 
 def _write_private(file: Path, text: str) -> None:
     """Whole or not at all, and never readable by others."""
-    file.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE), "w") as opened:

@@ -45,12 +45,9 @@ def _alternatives(annotation: object) -> tuple[object, ...]:
 
 
 def _name(kind: object) -> str:
-    if get_origin(kind) is Literal:
+    origin: object = get_origin(kind)
+    if origin is Literal:
         return ", ".join(f"`{value}`" for value in get_args(kind))
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return ", ".join(f"`{member.value}`" for member in kind)
-    if get_args(kind) and not isinstance(get_origin(kind), type):  # Annotated: what it annotates
-        return _name(get_args(kind)[0])
     named: dict[object, str] = {
         int: "number",
         bool: "true, false",
@@ -58,8 +55,13 @@ def _name(kind: object) -> str:
         dict: "map",
         SecretStr: "secret",
     }
-    outer: object = get_origin(kind)  # tuple of tuple[str, ...]
-    return named.get(kind if outer is None else outer, "text")
+    if (kind if origin is None else origin) in named:
+        return named[kind if origin is None else origin]
+    if origin is not None:  # Annotated: what it annotates
+        return _name(get_args(kind)[0])
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return ", ".join(f"`{member.value}`" for member in kind)
+    return "text"
 
 
 def _default(value: object) -> str:

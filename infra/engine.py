@@ -52,7 +52,7 @@ def _installed_plugins() -> set[str]:
         return set()
 
 
-def _is_news(line: str) -> bool:
+def is_news(line: str) -> bool:
     """Whether a line of Pulumi's tells of something done, or wrong: the rest is in the log."""
     done = re.search(r"(created|updated|deleted|replaced) \(\d", line) and "task-queue:infra:" not in line
     return bool(done or re.search(r"\b(error|failed)\b|unchanged|Duration", line))
@@ -80,7 +80,7 @@ class Engine:
             self._words("up", "--yes", "--skip-preview", "--suppress-outputs", "--suppress-progress"),
             self.state.log("pulumi-up"),
             environment=self.environment(),
-            show=_is_news,
+            show=is_news,
         )
         return self.outputs()
 
@@ -100,7 +100,7 @@ class Engine:
     def destroy(self) -> None:
         """Deletes everything that the stack made, and the stack."""
         words = self._words("destroy", "--yes", "--skip-preview", "--suppress-progress", "--remove")
-        run_logged(words, self.state.log("pulumi-destroy"), environment=self.environment(), show=_is_news)
+        run_logged(words, self.state.log("pulumi-destroy"), environment=self.environment(), show=is_news)
 
     @property
     def project(self) -> Path:
