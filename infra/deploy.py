@@ -241,7 +241,7 @@ def _remove(request: Request, aimed: Target) -> None:
     with step(f"Deployment: removing it from namespace {plan.namespace} ({method or 'what is left of it'})"):
         if by_pulumi:
             plan.engine.destroy()
-        else:
+        if not by_pulumi or rollout.is_left(aimed, plan.namespace):
             rollout.destroy(aimed, plan.namespace, objects_of_namespace=plan.settings.create_namespace)
 
 

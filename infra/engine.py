@@ -5,7 +5,9 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +60,17 @@ def is_news(line: str) -> bool:
     return bool(done or re.search(r"\b(error|failed)\b|unchanged|Duration", line))
 
 
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # someone else's
+        return True
+    status = Path(f"/proc/{pid}/stat")  # "1234 (pulumi) Z ...": killed, and only not yet reaped
+    return not (status.is_file() and status.read_text().rpartition(")")[2].split()[:1] == ["Z"])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Engine:
     """Pulumi for one stack on one cluster."""
@@ -76,6 +89,7 @@ class Engine:
         """Makes the cluster what the settings say, and returns the stack's outputs."""
         self._write_project()
         self._configure(entries, secrets)
+        self.drop_dead_locks()
         run_logged(
             self._words("up", "--yes", "--skip-preview", "--suppress-outputs", "--suppress-progress"),
             self.state.log("pulumi-up"),
@@ -83,6 +97,14 @@ class Engine:
             show=is_news,
         )
         return self.outputs()
+
+    def drop_dead_locks(self) -> None:
+        """Removes locks of an update that was killed; the process that holds a lock is named in it."""
+        for file in (self.state.backend() / ".pulumi" / "locks").rglob(f"{self.name}/*.json"):
+            holder = cast(dict[str, Any], json.loads(file.read_text()))
+            if holder.get("hostname") == socket.gethostname() and not _runs(int(holder["pid"])):
+                say(f"    an earlier run was killed: its lock is removed ({file.name})")
+                file.unlink()
 
     def exists(self) -> bool:
         """Whether Pulumi has this stack."""
@@ -99,6 +121,7 @@ class Engine:
 
     def destroy(self) -> None:
         """Deletes everything that the stack made, and the stack."""
+        self.drop_dead_locks()
         words = self._words("destroy", "--yes", "--skip-preview", "--suppress-progress", "--remove")
         run_logged(words, self.state.log("pulumi-destroy"), environment=self.environment(), show=is_news)
 
@@ -110,6 +133,8 @@ class Engine:
     def environment(self) -> dict[str, str]:
         """What pulumi is run with: a backend in the state folder, unless the user has one."""
         environment = self.target.environment() | {"PULUMI_SKIP_UPDATE_CHECK": "true"}
+        # Plugins in Python find the packages that this program has.
+        environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", "")))
         if not (os.environ.get("PULUMI_BACKEND_URL") or os.environ.get("PULUMI_ACCESS_TOKEN")):
             environment["PULUMI_BACKEND_URL"] = self.state.backend().absolute().as_uri()
         if not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & environment.keys():

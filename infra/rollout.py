@@ -88,6 +88,11 @@ def prune(target: Target, namespace: str, objects: Sequence[Manifest]) -> None:
             say(f"    {kind.lower()}/{name} is no longer needed: removed")
 
 
+def is_left(target: Target, namespace: str) -> bool:
+    """Whether objects of the stack are there, such as those of a run of Pulumi that was killed."""
+    return bool(target.get(_PRUNED, "-n", namespace, "-l", _SELECTOR).get("items"))
+
+
 def destroy(target: Target, namespace: str, *, objects_of_namespace: bool) -> None:
     """Deletes the namespace with all in it or, where it is not the stack's own, the stack's objects in it."""
     # Redis last: API and workers put away what they have under way.
