@@ -269,6 +269,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (RefusedError, ConfigError, ApiError, httpx2.HTTPError, ValueError) as fault:
         print(f"not started: {fault}", file=sys.stderr)
         return REFUSED
+    for name in (records.RECORD, result.RESULT, report.REPORT, report.CHART):
+        (options.out / name).unlink(missing_ok=True)  # an earlier verdict must not pass for this run's
     with _terminated_as_interrupted():
         run = Run(options, cluster, policy, probe)
         try:

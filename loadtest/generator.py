@@ -1,5 +1,6 @@
 """The Locust process of a run: started with a rate, read as it goes, and always stopped."""
 
+import contextlib
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from typing import Any, Self, cast
 from loadtest import recorder
 
 ROOT = Path(__file__).parent.parent
+LOG = "locust.log"
 STOP_TIMEOUT_S = 15
 KILL_AFTER_S = STOP_TIMEOUT_S + 15
 
@@ -35,6 +37,8 @@ class Generator:
         }  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
         self._places = {recorder.ACCEPTED: 0, recorder.SECONDS: 0}
+        for name in (*self._places, LOG):
+            (directory / name).unlink(missing_ok=True)  # an earlier run's would be read as this one's
         self.accepted: dict[str, float] = {}
         self.failed = self.followed = 0
         self.failures: dict[str, int] = {}
@@ -48,7 +52,7 @@ class Generator:
 
     def start(self) -> None:
         """Begin; all users are there within a second or two."""
-        log = (self._directory / "locust.log").open("ab")
+        log = (self._directory / LOG).open("ab")
         command = [
             sys.executable, "-m", "locust", "-f", str(ROOT / "loadtest" / "locustfile.py"), "--headless",
             "--host", self._api_url, "--users", str(self.users), "--spawn-rate", str(self.users),
@@ -64,11 +68,13 @@ class Generator:
         """Let the requests under way end, then read the last lines; kills what does not end in time."""
         if self._process is None:
             return
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(KILL_AFTER_S)
-            except subprocess.TimeoutExpired:
+        try:
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(KILL_AFTER_S)
+        finally:  # also when whoever waits is interrupted a second time
+            if self._process.poll() is None:
                 self._process.kill()
                 self._process.wait()
         self._process = None
@@ -87,7 +93,7 @@ class Generator:
     def assure_running(self) -> None:
         """Raise LoadEndedError, with the end of Locust's own words, if it has ended by itself."""
         if self._process is not None and self._process.poll() is not None:
-            words = (self._directory / "locust.log").read_text(errors="replace").strip().splitlines()[-5:]
+            words = (self._directory / LOG).read_text(errors="replace").strip().splitlines()[-5:]
             raise LoadEndedError(f"Locust ended with code {self._process.returncode}: " + " | ".join(words))
 
     def _new_lines(self, name: str) -> list[str]:

@@ -124,8 +124,11 @@ FAULTS: dict[str, tuple[Callable[[Record], Record], str]] = {
         lambda r: replace(r, policy=replace(POLICY, down_window_s=100)),
         "stays at 10 for longer than the scale-down window",
     ),
-    "one not ready": (
-        lambda r: change(r, range(130, 131), ready=9), "stays at 10 for longer than the scale-down window",
+    "one often not ready": (
+        lambda r: change(r, range(130, 140), ready=9), "stays at 10 for longer than the scale-down window",
+    ),
+    "one away in the hold": (
+        lambda r: change(r, range(130, 131), pods=9), "stays at 10 for longer than the scale-down window",
     ),
     "a fall under load": (
         lambda r: change(r, range(60, 64), desired=3), "never fewer replicas while work is left",
@@ -176,6 +179,10 @@ def test_a_control_run_that_reaches_the_maximum_fails() -> None:
 def test_a_control_run_cut_short_fails() -> None:
     record = replace(good(Kind.CONTROL), plan=replace(good(Kind.CONTROL).plan, hold_s=300))
     assert "a third of the rate stays below 10" in failed(record)
+
+
+def test_a_readiness_probe_that_is_late_once_is_no_fault() -> None:
+    assert failed(change(good(), range(130, 132), ready=9)) == set()
 
 
 def test_falling_right_after_the_work_is_done_is_no_fault_when_the_window_is_over() -> None:
