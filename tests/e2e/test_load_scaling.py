@@ -11,13 +11,12 @@ from typing import Any, cast
 
 import pytest
 
-from infra import target as targets
 from infra.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT_WINDOW_S = 30
 SETTINGS = (
-    "api.replicas=1",
+    "api.replicas=2",
     "api.service.nodePort=null",  # a stack from `make up` may have the usual ports
     "mail.service.nodePort=null",
     f"worker.autoscaling.downWindowSeconds={SHORT_WINDOW_S}",
@@ -48,12 +47,11 @@ def _deploy(command: str, namespace: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
+def stack(cluster: Target) -> Iterator[Stack]:
     namespace = f"load-{uuid.uuid4().hex[:8]}"
-    target = targets.from_environment()
     try:
         _deploy("up", namespace)
-        yield Stack(target, namespace)
+        yield Stack(cluster, namespace)
     finally:
         _deploy("down", namespace)
 
