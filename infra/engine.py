@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import yaml
 
+from infra import rollout
 from infra.deploystate import DeployState
 from infra.images import ROOT
 from infra.settings import PROJECT, SECRETS
@@ -90,13 +91,34 @@ class Engine:
         self._write_project()
         self._configure(entries, secrets)
         self.drop_dead_locks()
+        try:
+            self._run("up", "--suppress-outputs")
+        except DeployError:
+            # An update that was killed leaves objects that Pulumi does not know, and would not take over.
+            if not self._remove_strays():
+                raise
+            self._run("refresh", "--clear-pending-creates", "--suppress-outputs")
+            self._run("up", "--suppress-outputs")
+        return self.outputs()
+
+    def _remove_strays(self) -> bool:
+        """Deletes what Pulumi made in the cluster and does not know of; whether there was any."""
+        text = run(self._words("stack", "export"), environment=self.environment())
+        inputs = [r.get("inputs", {}) for r in json.loads(text)["deployment"].get("resources", [])]
+        known = {(i["kind"], i["metadata"]["name"]) for i in inputs if "kind" in i}
+        strays = rollout.strays(self.target, self.namespace, known, rollout.PULUMI)
+        for name in strays:
+            say(f"    {name} is of a run that was killed: removed, to be made again")
+            self.target.kubectl("-n", self.namespace, "delete", name)
+        return bool(strays)
+
+    def _run(self, command: str, *words: str) -> None:
         run_logged(
-            self._words("up", "--yes", "--skip-preview", "--suppress-outputs", "--suppress-progress"),
-            self.state.log("pulumi-up"),
+            self._words(command, "--yes", "--skip-preview", "--suppress-progress", *words),
+            self.state.log(f"pulumi-{command}"),
             environment=self.environment(),
             show=is_news,
         )
-        return self.outputs()
 
     def drop_dead_locks(self) -> None:
         """Removes locks of an update that was killed; the process that holds a lock is named in it."""
@@ -122,8 +144,7 @@ class Engine:
     def destroy(self) -> None:
         """Deletes everything that the stack made, and the stack."""
         self.drop_dead_locks()
-        words = self._words("destroy", "--yes", "--skip-preview", "--suppress-progress", "--remove")
-        run_logged(words, self.state.log("pulumi-destroy"), environment=self.environment(), show=is_news)
+        self._run("destroy", "--remove")
 
     @property
     def project(self) -> Path:

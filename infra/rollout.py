@@ -1,7 +1,6 @@
 """Deploys rendered manifests by kubectl: applies, waits, and removes what is no longer rendered."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, cast
 
 from infra.manifests import Manifest
@@ -12,7 +11,7 @@ from infra.target import Target
 
 # Whoever applied an object is on record with it under this name.
 MANAGER = "task-queue-render"
-_PULUMI = "pulumi"
+PULUMI = "pulumi"
 _SELECTOR = ",".join(f"{key}={value}" for key, value in PART_OF.items())
 # Not the claim of Redis, nor the namespace: tasks are in them.
 _PRUNED = (
@@ -28,7 +27,7 @@ def deployed_by(target: Target, namespace: str) -> str | None:
     managers = [entry.get("manager", "") for entry in entries]
     if MANAGER in managers:
         return "render"
-    return _PULUMI if any(name.startswith(_PULUMI) for name in managers) else None
+    return PULUMI if any(name.startswith(PULUMI) for name in managers) else None
 
 
 def apply(target: Target, objects: Sequence[Manifest]) -> None:
@@ -77,15 +76,23 @@ def _unmet(pod: dict[str, Any]) -> list[str]:
 def prune(target: Target, namespace: str, objects: Sequence[Manifest]) -> None:
     """Deletes the stack's objects that are no longer rendered, as ConfigMaps of former contents."""
     rendered = {(o["kind"], o["metadata"]["name"]) for o in objects}
-    text = target.kubectl(
-        "-n", namespace, "get", _PRUNED, "-l", _SELECTOR, "-o", "json", "--show-managed-fields"
-    )
-    for found in cast(list[dict[str, Any]], json.loads(text)["items"]):
-        kind, name = found["kind"], found["metadata"]["name"]
-        mine = any(entry.get("manager") == MANAGER for entry in found["metadata"].get("managedFields", []))
-        if mine and (kind, name) not in rendered:
-            target.kubectl("-n", namespace, "delete", f"{kind.lower()}/{name}", "--wait=false")
-            say(f"    {kind.lower()}/{name} is no longer needed: removed")
+    for name in strays(target, namespace, rendered, MANAGER):
+        target.kubectl("-n", namespace, "delete", name, "--wait=false")
+        say(f"    {name} is no longer needed: removed")
+
+
+def strays(target: Target, namespace: str, known: Container[tuple[str, str]], manager: str) -> list[str]:
+    """The stack's objects, as `kind/name`, that a manager of that name made and that are not known."""
+    items = target.get(_PRUNED, "-n", namespace, "-l", _SELECTOR, "--show-managed-fields").get("items", [])
+    found: list[str] = []
+    for item in cast(list[dict[str, Any]], items):
+        kind, metadata = item["kind"], item["metadata"]
+        made = any(
+            entry.get("manager", "").startswith(manager) for entry in metadata.get("managedFields", [])
+        )
+        if made and (kind, metadata["name"]) not in known:
+            found.append(f"{kind.lower()}/{metadata['name']}")
+    return found
 
 
 def is_left(target: Target, namespace: str) -> bool:

@@ -14,6 +14,7 @@ import pytest
 
 from infra import builders, deploy, engine, rollout, target
 from infra.deploystate import DeployState
+from infra.plan import Request, plan_for
 from infra.steps import DeployError, run_logged
 from infra.target import Target
 from tests.infra.conftest import objects_with
@@ -81,12 +82,12 @@ class TestMethod:
 
 
 class TestPlan:
-    def request(self, **changes: Any) -> deploy.Request:
+    def request(self, **changes: Any) -> Request:
         asked: dict[str, Any] = {
             "stack": "local", "namespace": None, "method": "auto", "overrides": (), "recipient": None,
             "limit_s": 1, "keep_cluster": False,
         }  # fmt: skip
-        return deploy.Request(**(asked | changes))
+        return Request(**(asked | changes))
 
     def advertising(self, tmp_path: Path, **hosting: str) -> PlayedTarget:
         return played(
@@ -94,39 +95,39 @@ class TestPlan:
         )
 
     def test_the_advertised_registry_is_pushed_to(self, tmp_path: Path):
-        plan = deploy.plan_for(self.request(), self.advertising(tmp_path, host="localhost:5001"))
-        assert plan.settings.images.registry == "localhost:5001/task-queue"
-        assert plan.settings.images.pull_registry is None
+        found = plan_for(self.request(), self.advertising(tmp_path, host="localhost:5001"))
+        assert found.settings.images.registry == "localhost:5001/task-queue"
+        assert found.settings.images.pull_registry is None
 
     def test_nodes_that_name_it_otherwise_pull_by_that_name(self, tmp_path: Path):
         hosting = {"host": "localhost:5001", "hostFromContainerRuntime": "registry:5000"}
-        plan = deploy.plan_for(self.request(), self.advertising(tmp_path, **hosting))
-        assert plan.settings.images.pull_registry == "registry:5000/task-queue"
+        found = plan_for(self.request(), self.advertising(tmp_path, **hosting))
+        assert found.settings.images.pull_registry == "registry:5000/task-queue"
 
     def test_a_cluster_without_a_registry_needs_one_in_the_settings(self, tmp_path: Path):
         with pytest.raises(Exception, match="images: no image for api and worker"):
-            deploy.plan_for(self.request(), played(tmp_path))
+            plan_for(self.request(), played(tmp_path))
         given = self.request(overrides=("images.registry=ghcr.io/acme",))
-        assert deploy.plan_for(given, played(tmp_path)).settings.images.registry == "ghcr.io/acme"
+        assert plan_for(given, played(tmp_path)).settings.images.registry == "ghcr.io/acme"
 
     def test_the_command_line_has_the_last_word(self, tmp_path: Path):
         request = self.request(namespace="mine", overrides=("images.registry=ghcr.io/acme", "api.replicas=1"))
-        plan = deploy.plan_for(request, self.advertising(tmp_path, host="localhost:5001"))
-        assert (plan.namespace, plan.settings.api.replicas) == ("mine", 1)
-        assert plan.settings.images.registry == "ghcr.io/acme"
+        found = plan_for(request, self.advertising(tmp_path, host="localhost:5001"))
+        assert (found.namespace, found.settings.api.replicas) == ("mine", 1)
+        assert found.settings.images.registry == "ghcr.io/acme"
 
     def test_secrets_are_made_once_and_those_of_the_environment_win(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         cluster = self.advertising(tmp_path, host="localhost:5001")
-        first, second = (deploy.plan_for(self.request(), cluster).secrets for _ in range(2))
+        first, second = (plan_for(self.request(), cluster).secrets for _ in range(2))
         assert first == second
         monkeypatch.setenv("TASK_QUEUE_SECRET_REDIS_PASSWORD", "given-by-its-owner")
-        assert deploy.plan_for(self.request(), cluster).secrets == {"redisPassword": "given-by-its-owner"}
+        assert plan_for(self.request(), cluster).secrets == {"redisPassword": "given-by-its-owner"}
 
     def test_no_password_is_made_up_for_an_external_redis(self, tmp_path: Path):
         request = self.request(overrides=("redis.external.url=redis://cache.test:6379/0",))
-        assert deploy.plan_for(request, self.advertising(tmp_path, host="localhost:5001")).secrets == {}
+        assert plan_for(request, self.advertising(tmp_path, host="localhost:5001")).secrets == {}
 
 
 class TestState:

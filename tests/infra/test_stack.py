@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pulumi
@@ -83,3 +85,40 @@ def test_infra_imports_no_service_code():
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 assert (node.module or "").split(".")[0] not in ("taskqueue", "api", "worker"), file.name
+
+
+PROGRAM = """
+import os, runpy, sys
+from pulumi.runtime import mocks, set_all_config
+from tests.infra.conftest import LEAST, config_of
+from infra.manifests import Recorder
+
+os.chdir("infra")
+sys.path[:] = [os.getcwd(), *(p for p in sys.path if p not in ("", os.path.dirname(os.getcwd())))]
+for name in [name for name in sys.modules if name.split(".")[0] == "infra"]:
+    del sys.modules[name]
+config = config_of(LEAST | {EXTRA})
+mocks.set_mocks(Recorder(), project="task-queue", stack="test")
+set_all_config({"config"}, list(config.secret_keys))
+runpy.run_path(".", run_name="__main__")
+import redis
+print("redis of", os.path.basename(os.path.dirname(os.path.dirname(redis.__file__))))
+"""
+
+
+def start(extra: str = "{}") -> subprocess.CompletedProcess[str]:
+    """The program the way Pulumi starts it: in its own folder, which is first on the path."""
+    code = PROGRAM.replace("{EXTRA}", extra).replace('{"config"}', "dict(config.values)")
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_started_in_its_own_folder_its_modules_hide_no_package():
+    done = start()
+    assert done.stdout == "redis of site-packages\n", done.stderr
+
+
+def test_wrong_settings_end_the_program_with_one_message():
+    done = start('{"worker": {"concurency": 1}, "namspace": "x"}')
+    assert done.returncode != 0
+    assert "worker.concurency: unknown key (did you mean concurrency?)" in done.stderr
+    assert "namspace: unknown key (did you mean namespace?)" in done.stderr
