@@ -49,10 +49,14 @@ def locked() -> Generator[None]:
             except BlockingIOError:
                 say("  another up or down is running on this machine: waiting for it")
                 fcntl.flock(file, fcntl.LOCK_EX)
-            # `down` removes the file: who waited for the one that is gone takes the new one.
+            # The file is removed at the end: who waited for the one that is gone takes the new one.
             if not LOCK.exists() or LOCK.stat().st_ino != os.fstat(file.fileno()).st_ino:
                 continue
-            yield
+            try:
+                yield
+            finally:
+                if not processes.find():
+                    LOCK.unlink()
             return
 
 
@@ -91,7 +95,6 @@ def down(settings: Settings, paths: Paths, *, purge: bool) -> None:
             raise ClusterError("down could not end:\n" + "\n".join(f"  - {line}" for line in left))
         if purge and paths.state.exists():
             shutil.rmtree(paths.state)
-        LOCK.unlink()
 
 
 # The API server waits a minute for its watchers; what counts is in etcd, which survives a SIGKILL.

@@ -15,7 +15,7 @@ from infra.local.listeners import Listener, listeners
 from infra.local.paths import STATE_VARIABLE, Paths
 from infra.local.settings import Settings
 
-SOCKET_PATH_MAX = 107  # sun_path, less its terminating zero
+SOCKET_PATH_MAX = 104  # containerd refuses longer ones, for the sake of other systems
 NODE_PROGRAMS = frozenset({"kubelet", "k3s", "k3s-server", "k0s", "rke2", "microk8s"})
 UP = "python -m infra.local up"
 
@@ -70,7 +70,7 @@ def gather(settings: Settings, paths: Paths) -> Facts:
         other_states=tuple({process.state for process in own} - {paths.state}),
         busy=tuple(_busy(settings, own)),
         routes=tuple(_routes(Path("/proc/net/route").read_text())),
-        socket=paths.containerd_socket,
+        socket=paths.containerd_socket.with_suffix(".sock.ttrpc"),  # the longest of all
     )
 
 

@@ -57,6 +57,7 @@ class Startup:
             self._start("containerd", "registry", "etcd", "kube-apiserver")
             self._wait("containerd")
             self._import_pause()
+            self._wait("etcd")
             self._wait("kube-apiserver")
             self._write_kubeconfig()
         with step("node"):
