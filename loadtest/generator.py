@@ -50,6 +50,11 @@ class Generator:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and not stopped."""
+        return self._process is not None
+
     def start(self) -> None:
         """Begin; all users are there within a second or two."""
         log = (self._directory / LOG).open("ab")

@@ -93,7 +93,7 @@ class Monitor:
         generator = self.generator
         if generator:
             generator.read()
-        line: dict[str, Any] = generator.last if generator else {}
+        line: dict[str, Any] = generator.last if generator and generator.running else {}
         sample = Sample(
             t=self.now, phase=self.phase, desired=workers.desired, ready=workers.ready, pods=workers.pods,
             ending=workers.ending, cpu_percent=workers.cpu_percent,

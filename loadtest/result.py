@@ -41,7 +41,7 @@ def summary(record: Record, checks: list[Check] | None = None) -> dict[str, Any]
         "failed_requests": record.failed_requests,
         "followed": record.followed,
         "rate": {"offered_per_s": round(record.plan.rate, 1), "delivered_per_s": _delivered_per_s(record)},
-        "latency_ms": _latency(watched),
+        "latency_ms": _latency(record.during(Phase.LOAD, Phase.HOLD)),
         "accepted_to_delivered_s": _way(record),
         "cpu": _cpu(record),
         "checks": [msgspec.to_builtins(check) for check in checks],
