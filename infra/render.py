@@ -67,7 +67,8 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def image_ref(text: str) -> tuple[str, str]:
+    """`api=REF` of a command line as name and ref."""
     name, separator, ref = text.partition("=")
     if name not in ("api", "worker", "mail") or not separator or not ref:
         raise argparse.ArgumentTypeError(f"{text!r} is not api=REF, worker=REF or mail=REF")
@@ -78,7 +79,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.render", description=__doc__)
     parser.add_argument("--stack", required=True, help=f"one of: {', '.join(stackfile.stack_names())}")
     parser.add_argument(
-        "--image", action="append", type=_pair, default=[], metavar="NAME=REF", help="ref of an image"
+        "--image", action="append", type=image_ref, default=[], metavar="NAME=REF", help="ref of an image"
     )
     parser.add_argument("--namespace", help="instead of the stack's own")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides")
