@@ -31,7 +31,6 @@ from loadtest.record import Calibration, Kind, Phase, Plan, Record, Sample, Targ
 REFUSED, FAILED = 2, 1
 SKIPPED_SCRAPES = 2
 """The first measurements after a change still cover the time before it."""
-MEASURED_SCRAPES = 4
 SCRAPES_TIMEOUT_S = 150.0
 HOLD_BEYOND_WINDOW_S = 30.0
 COOL_SLACK_S = 180.0
@@ -118,7 +117,7 @@ class Run:
 
     def _measure(self) -> list[Usage]:
         first = len(self._monitor.usages)
-        enough = SKIPPED_SCRAPES + MEASURED_SCRAPES
+        enough = SKIPPED_SCRAPES + self._options.scrapes
         self._monitor.wait(
             lambda _: len(self._monitor.usages) - first >= enough, SCRAPES_TIMEOUT_S,
             f"{enough} measurements by the metrics API",

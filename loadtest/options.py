@@ -32,6 +32,8 @@ class Options:
     peak_timeout_s: float
     drain_timeout_s: float
     settle_timeout_s: float | None
+    scrapes: int
+    """Measurements by the metrics API that a mean is taken of, 10 to 15 s each."""
     control: bool
     domain: str
     allowed_domain: str | None
@@ -59,7 +61,8 @@ def parse(arguments: list[str] | None = None) -> Options:
         baseline_s=given.baseline_s if given.baseline_s is not None else (5.0 if short else 30.0),
         hold_s=given.hold_s if given.hold_s is not None else (120.0 if given.control else None),
         peak_limit_s=given.peak_limit_s, peak_timeout_s=max(2 * given.peak_limit_s, given.peak_timeout_s),
-        drain_timeout_s=given.drain_timeout_s, settle_timeout_s=given.settle_timeout_s, control=given.control,
+        drain_timeout_s=given.drain_timeout_s, settle_timeout_s=given.settle_timeout_s,
+        scrapes=2 if short else 4, control=given.control,
         domain=given.allowed_domain or RESERVED_DOMAIN, allowed_domain=given.allowed_domain,
     )  # fmt: skip
 
@@ -100,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--peak-timeout-s", type=float, default=180.0, help="give up on the maximum (default: 180)")
     add("--drain-timeout-s", type=float, default=120.0, help="give up on the last deliveries (default: 120)")
     add("--settle-timeout-s", type=float, help="give up on the minimum (default: from the policy)")
-    add("--short", action="store_true", help="a 5 s baseline, for tests")
+    add("--short", action="store_true", help="a 5 s baseline and a quicker calibration, for tests")
     add("--control", action="store_true", help="a third of the rate, which must stay below the maximum")
     add(
         "--i-know-this-sends-real-mail-to", dest="allowed_domain", metavar="DOMAIN",
