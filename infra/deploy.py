@@ -26,15 +26,17 @@ def up(request: Request) -> None:
             target.start_embedded()
     with step(f"Settings: Pulumi.{request.stack}.yaml, and what this cluster adds"):
         plan = plan_for(request, aimed)
-        method, reason = choose_method(request.method, rollout.deployed_by(aimed, plan.namespace))
+        method, reason = choose_method(
+            request.method, rollout.deployed_by(aimed, plan.namespace), engine.why_not
+        )
         say(f"    namespace {plan.namespace}, by {method} ({reason})")
+    if method == "pulumi":
+        _refuse_another_s_stack(plan)
     _deploy_by_pulumi(plan) if method == "pulumi" else _deploy_rendered(plan, request.limit_s)
     _show_that_it_works(plan, request.recipient)
 
 
-def choose_method(
-    wanted: str, there: str | None, why_not: Callable[[], str | None] = engine.why_not
-) -> tuple[str, str]:
+def choose_method(wanted: str, there: str | None, why_not: Callable[[], str | None]) -> tuple[str, str]:
     """The method and why; DeployError when what is there was deployed by the other one."""
     if wanted != "auto" and there and wanted != there:
         raise DeployError(
@@ -51,6 +53,16 @@ def choose_method(
     if method == "pulumi":
         raise DeployError(f"{reason}: https://www.pulumi.com/docs/iac/download-install/")
     return "render", reason
+
+
+def _refuse_another_s_stack(plan: Plan) -> None:
+    """What Pulumi deployed from another backend, as from a shell by hand, is not ours to take over."""
+    if rollout.deployed_by(plan.target, plan.namespace) == "pulumi" and not plan.engine.exists():
+        raise DeployError(
+            f"what runs in namespace {plan.namespace} was deployed by Pulumi, but not from "
+            f"{plan.engine.environment().get('PULUMI_BACKEND_URL', 'this backend')}.\n"
+            "Use pulumi up and pulumi destroy there, or set PULUMI_BACKEND_URL to it, or choose a --namespace"
+        )
 
 
 def _deploy_by_pulumi(plan: Plan) -> None:
@@ -163,6 +175,7 @@ def _remove(request: Request, aimed: Target) -> None:
     by_pulumi = method == "pulumi" or (method is None and engine.why_not() is None and plan.engine.exists())
     with step(f"Deployment: removing it from namespace {plan.namespace} ({method or 'what is left of it'})"):
         if by_pulumi:
+            _refuse_another_s_stack(plan)
             plan.engine.destroy()
         if not by_pulumi or rollout.is_left(aimed, plan.namespace):
             rollout.destroy(aimed, plan.namespace, objects_of_namespace=plan.settings.create_namespace)

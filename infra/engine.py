@@ -102,14 +102,15 @@ class Engine:
         return self.outputs()
 
     def _remove_strays(self) -> bool:
-        """Deletes what Pulumi made in the cluster and does not know of; whether there was any."""
+        """Deletes what a killed update was making, by Pulumi's own record of it; whether there was any."""
         text = run(self._words("stack", "export"), environment=self.environment())
-        inputs = [r.get("inputs", {}) for r in json.loads(text)["deployment"].get("resources", [])]
-        known = {(i["kind"], i["metadata"]["name"]) for i in inputs if "kind" in i}
-        strays = rollout.strays(self.target, self.namespace, known, rollout.PULUMI)
-        for name in strays:
-            say(f"    {name} is of a run that was killed: removed, to be made again")
-            self.target.kubectl("-n", self.namespace, "delete", name)
+        pending = cast(list[dict[str, Any]], json.loads(text)["deployment"].get("pending_operations") or [])
+        inputs = [cast(dict[str, Any], found["resource"].get("inputs", {})) for found in pending]
+        begun = {(i["kind"], i["metadata"]["name"]) for i in inputs if "kind" in i}
+        strays = rollout.made_by(self.target, self.namespace, rollout.PULUMI) & begun
+        for kind, name in sorted(strays):
+            say(f"    {kind} {name} is of a run that was killed: removed, to be made again")
+            self.target.kubectl("-n", self.namespace, "delete", f"{kind.lower()}/{name}")
         return bool(strays)
 
     def _run(self, command: str, *words: str) -> None:

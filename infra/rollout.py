@@ -1,6 +1,6 @@
 """Deploys rendered manifests by kubectl: applies, waits, and removes what is no longer rendered."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from infra.manifests import Manifest
@@ -76,22 +76,19 @@ def _unmet(pod: dict[str, Any]) -> list[str]:
 def prune(target: Target, namespace: str, objects: Sequence[Manifest]) -> None:
     """Deletes the stack's objects that are no longer rendered, as ConfigMaps of former contents."""
     rendered = {(o["kind"], o["metadata"]["name"]) for o in objects}
-    for name in strays(target, namespace, rendered, MANAGER):
-        target.kubectl("-n", namespace, "delete", name, "--wait=false")
-        say(f"    {name} is no longer needed: removed")
+    for kind, name in sorted(made_by(target, namespace, MANAGER) - rendered):
+        target.kubectl("-n", namespace, "delete", f"{kind.lower()}/{name}", "--wait=false")
+        say(f"    {kind} {name} is no longer needed: removed")
 
 
-def strays(target: Target, namespace: str, known: Container[tuple[str, str]], manager: str) -> list[str]:
-    """The stack's objects, as `kind/name`, that a manager of that name made and that are not known."""
+def made_by(target: Target, namespace: str, manager: str) -> set[tuple[str, str]]:
+    """Kind and name of the stack's objects that a manager whose name begins so has made."""
     items = target.get(_PRUNED, "-n", namespace, "-l", _SELECTOR, "--show-managed-fields").get("items", [])
-    found: list[str] = []
+    found: set[tuple[str, str]] = set()
     for item in cast(list[dict[str, Any]], items):
-        kind, metadata = item["kind"], item["metadata"]
-        made = any(
-            entry.get("manager", "").startswith(manager) for entry in metadata.get("managedFields", [])
-        )
-        if made and (kind, metadata["name"]) not in known:
-            found.append(f"{kind.lower()}/{metadata['name']}")
+        managers = [entry.get("manager", "") for entry in item["metadata"].get("managedFields", [])]
+        if any(name.startswith(manager) for name in managers):
+            found.add((item["kind"], item["metadata"]["name"]))
     return found
 
 

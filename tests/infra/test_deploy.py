@@ -43,6 +43,23 @@ def managed_by(*managers: str) -> dict[str, Any]:
     return {"metadata": {"managedFields": [{"manager": manager} for manager in managers]}}
 
 
+HOSTED = {"data": {"localRegistryHosting.v1": json.dumps({"host": "localhost:5001"})}}
+
+
+def asking(**changes: Any) -> Request:
+    """What a command line without options asks for, changed."""
+    asked: dict[str, Any] = {
+        "stack": "local", "namespace": None, "method": "auto", "overrides": (), "recipient": None,
+        "limit_s": 1, "keep_cluster": False,
+    }  # fmt: skip
+    return Request(**(asked | changes))
+
+
+def nowhere(_: engine.Engine) -> bool:
+    """No stack of that name in our backend."""
+    return False
+
+
 class TestMethod:
     def test_pulumi_is_taken_where_it_can_be_had(self):
         assert deploy.choose_method("auto", None, lambda: None)[0] == "pulumi"
@@ -81,37 +98,45 @@ class TestMethod:
         assert engine.why_not() == "the Pulumi CLI is not installed"
 
 
-class TestPlan:
-    def request(self, **changes: Any) -> Request:
-        asked: dict[str, Any] = {
-            "stack": "local", "namespace": None, "method": "auto", "overrides": (), "recipient": None,
-            "limit_s": 1, "keep_cluster": False,
-        }  # fmt: skip
-        return Request(**(asked | changes))
+class TestAnotherBackend:
+    def test_what_pulumi_deployed_from_elsewhere_is_neither_taken_over_nor_removed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        answers = {"local-registry-hosting": HOSTED, "deployment": managed_by("pulumi-kubernetes-1a2b")}
+        cluster = played(tmp_path, **answers)
+        monkeypatch.setattr(target, "from_environment", lambda: cluster)
+        monkeypatch.setattr(engine, "why_not", lambda: None)
+        monkeypatch.setattr(engine.Engine, "exists", nowhere)
+        for command in (deploy.up, deploy.down):
+            with pytest.raises(DeployError, match="deployed by Pulumi, but not from"):
+                command(asking())
+        assert not [words for words in cluster.asked if {"delete", "apply"} & set(words)]
 
+
+class TestPlan:
     def advertising(self, tmp_path: Path, **hosting: str) -> PlayedTarget:
         return played(
             tmp_path, **{"local-registry-hosting": {"data": {"localRegistryHosting.v1": json.dumps(hosting)}}}
         )
 
     def test_the_advertised_registry_is_pushed_to(self, tmp_path: Path):
-        found = plan_for(self.request(), self.advertising(tmp_path, host="localhost:5001"))
+        found = plan_for(asking(), self.advertising(tmp_path, host="localhost:5001"))
         assert found.settings.images.registry == "localhost:5001/task-queue"
         assert found.settings.images.pull_registry is None
 
     def test_nodes_that_name_it_otherwise_pull_by_that_name(self, tmp_path: Path):
         hosting = {"host": "localhost:5001", "hostFromContainerRuntime": "registry:5000"}
-        found = plan_for(self.request(), self.advertising(tmp_path, **hosting))
+        found = plan_for(asking(), self.advertising(tmp_path, **hosting))
         assert found.settings.images.pull_registry == "registry:5000/task-queue"
 
     def test_a_cluster_without_a_registry_needs_one_in_the_settings(self, tmp_path: Path):
         with pytest.raises(Exception, match="images: no image for api and worker"):
-            plan_for(self.request(), played(tmp_path))
-        given = self.request(overrides=("images.registry=ghcr.io/acme",))
+            plan_for(asking(), played(tmp_path))
+        given = asking(overrides=("images.registry=ghcr.io/acme",))
         assert plan_for(given, played(tmp_path)).settings.images.registry == "ghcr.io/acme"
 
     def test_the_command_line_has_the_last_word(self, tmp_path: Path):
-        request = self.request(namespace="mine", overrides=("images.registry=ghcr.io/acme", "api.replicas=1"))
+        request = asking(namespace="mine", overrides=("images.registry=ghcr.io/acme", "api.replicas=1"))
         found = plan_for(request, self.advertising(tmp_path, host="localhost:5001"))
         assert (found.namespace, found.settings.api.replicas) == ("mine", 1)
         assert found.settings.images.registry == "ghcr.io/acme"
@@ -120,13 +145,13 @@ class TestPlan:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         cluster = self.advertising(tmp_path, host="localhost:5001")
-        first, second = (plan_for(self.request(), cluster).secrets for _ in range(2))
+        first, second = (plan_for(asking(), cluster).secrets for _ in range(2))
         assert first == second
         monkeypatch.setenv("TASK_QUEUE_SECRET_REDIS_PASSWORD", "given-by-its-owner")
-        assert plan_for(self.request(), cluster).secrets == {"redisPassword": "given-by-its-owner"}
+        assert plan_for(asking(), cluster).secrets == {"redisPassword": "given-by-its-owner"}
 
     def test_no_password_is_made_up_for_an_external_redis(self, tmp_path: Path):
-        request = self.request(overrides=("redis.external.url=redis://cache.test:6379/0",))
+        request = asking(overrides=("redis.external.url=redis://cache.test:6379/0",))
         assert plan_for(request, self.advertising(tmp_path, host="localhost:5001")).secrets == {}
 
 
