@@ -46,18 +46,19 @@ def parse_environment(block: bytes) -> dict[str, str]:
 def find(state: Path | None = None, proc: Path = PROC) -> list[Process]:
     """The processes of the cluster in `state`, or of every embedded cluster on the machine.
 
-    Needs root to see those that root started. A shim inherits containerd's environment; it is told
-    apart by its program.
+    Needs root to see those that root started. What runs in another network namespace is another
+    machine's. A shim inherits containerd's environment; it is told apart by its program.
     """
+    network = (proc / "self" / "ns" / "net").readlink()
     folders = [folder for folder in proc.iterdir() if folder.name.isdigit()]
-    found = [process for folder in folders if (process := _read(folder))]
+    found = [process for folder in folders if (process := _read(folder, network))]
     return [process for process in found if state in (None, process.state)]
 
 
-def _read(folder: Path) -> Process | None:
+def _read(folder: Path, network: Path) -> Process | None:
     try:
         environment = parse_environment((folder / "environ").read_bytes())
-        if STATE_MARK not in environment:
+        if STATE_MARK not in environment or (folder / "ns" / "net").readlink() != network:
             return None
         program = (folder / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
         ticks = started_ticks((folder / "stat").read_text())

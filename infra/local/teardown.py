@@ -24,8 +24,10 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 def pod_groups(root: Path = CGROUPS) -> list[Path]:
     """The control groups that hold the pods, in every hierarchy."""
-    names = ("kubepods", "kubepods.slice")
-    return [path for name in names for path in (root / name, *root.glob(f"*/{name}")) if path.is_dir()]
+    unified = (root / "cgroup.controllers").exists()
+    hierarchies = [root] if unified else [path for path in root.iterdir() if path.is_dir()]
+    found = [path / name for path in hierarchies for name in ("kubepods", "kubepods.slice")]
+    return [path for path in found if path.is_dir()]
 
 
 def container_processes(root: Path = CGROUPS) -> list[tuple[int, int]]:

@@ -98,5 +98,11 @@ def test_a_shim_is_told_apart_from_the_containerd_whose_environment_it_has(tmp_p
     )
     (folder / "cmdline").write_bytes(b"/usr/bin/containerd-shim-runc-v2\0-id\0x\0")
     (folder / "stat").write_text("42 (x) S " + " ".join(str(number) for number in range(4, 53)))
-    (tmp_path / "self").mkdir()
+    networks = {"42": "net:[1]", "self": "net:[1]"}
+    for name, network in networks.items():
+        (tmp_path / name / "ns").mkdir(parents=True)
+        (tmp_path / name / "ns" / "net").symlink_to(network)
     assert [each.component for each in processes.find(proc=tmp_path)] == [processes.SHIM]
+    (tmp_path / "self" / "ns" / "net").unlink()
+    (tmp_path / "self" / "ns" / "net").symlink_to("net:[2]")
+    assert processes.find(proc=tmp_path) == []  # in another network: another machine's

@@ -54,7 +54,7 @@ def test_every_chain_of_the_cluster_goes_with_the_rules_that_lead_to_it() -> Non
     assert {line.split()[1] for line in lines if line.startswith("-X")} == chains
     assert [line for line in lines if line.startswith("-D")] == [
         '-D PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
-        '-D POSTROUTING -s 10.244.0.2/32 -m comment '
+        "-D POSTROUTING -s 10.244.0.2/32 -m comment "
         '--comment "name: \\"task-queue-pods\\" id: \\"2\\"" -j CNI-bbbb',
         "-D FORWARD -j TASK-QUEUE",
     ]
@@ -90,10 +90,19 @@ def test_mounts_are_undone_from_the_deepest() -> None:
 
 
 def test_control_groups_of_pods_are_found_in_either_layout(tmp_path: Path) -> None:
-    for name in ("cpu/kubepods/burstable", "memory/kubepods", "kubepods.slice", "cpu/user"):
-        (tmp_path / name).mkdir(parents=True)
-    found = {str(path.relative_to(tmp_path)) for path in teardown.pod_groups(tmp_path)}
-    assert found == {"cpu/kubepods", "memory/kubepods", "kubepods.slice"}
+    old, unified = tmp_path / "old", tmp_path / "unified"
+    for name in ("cpu/kubepods/burstable", "memory/kubepods", "cpu/user/kubepods"):
+        (old / name).mkdir(parents=True)
+    for name in ("kubepods.slice/pod", "another-machine/kubepods"):
+        (unified / name).mkdir(parents=True)
+    (unified / "cgroup.controllers").touch()
+    found = {str(each.relative_to(tmp_path)) for root in (old, unified) for each in teardown.pod_groups(root)}
+    assert found == {"old/cpu/kubepods", "old/memory/kubepods", "unified/kubepods.slice"}
+
+
+def test_control_groups_of_pods_are_removed_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / "cpu/kubepods/burstable").mkdir(parents=True)
+    (tmp_path / "cpu/user").mkdir()
     teardown.remove_groups(tmp_path)
     assert teardown.pod_groups(tmp_path) == []
     assert (tmp_path / "cpu/user").is_dir()
