@@ -12,7 +12,7 @@ from infra.local import builds, firewall, host, network, packages, preflight, pr
 from infra.local.components import described
 from infra.local.failures import ClusterError
 from infra.local.health import ApiServer, answers
-from infra.local.paths import Paths, from_environment
+from infra.local.paths import Paths, from_environment, make, sudo_user
 from infra.local.progress import say, step
 from infra.local.settings import Settings
 from infra.local.startup import METRICS_API, Startup
@@ -64,6 +64,8 @@ def up(settings: Settings, paths: Paths, *, may_install: bool) -> None:
     """Bring the cluster up, or what is missing of it. ClusterError says what is in the way."""
     with locked():
         check(settings, paths, may_install=may_install)
+        for folder in (paths.state, paths.cache):
+            make(folder, sudo_user())
         for folder in ("config", "logs", "volumes", "registry", "volume-plugins"):
             (paths.state / folder).mkdir(parents=True, exist_ok=True)
         programs = builds.ensure(settings, paths, toolchain.ensure(paths))

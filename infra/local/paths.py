@@ -48,6 +48,26 @@ class Paths:
         return self.cache / "bin"
 
 
+def make(folder: Path, owner: tuple[int, int] | None) -> None:
+    """Make a folder and its parents; those that were missing belong to `owner` (uid, gid) if given.
+
+    Under sudo, a user whose ~/.cache did not exist yet must not get one that only root can write to.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        if owner:
+            os.chown(each, *owner)
+
+
+def sudo_user(environment: Mapping[str, str] | None = None) -> tuple[int, int] | None:
+    """(uid, gid) of who called sudo; None without it."""
+    env = os.environ if environment is None else environment
+    if "SUDO_UID" in env and "SUDO_GID" in env:
+        return int(env["SUDO_UID"]), int(env["SUDO_GID"])
+    return None
+
+
 def from_environment(environment: Mapping[str, str] | None = None) -> Paths:
     """Paths from TASK_QUEUE_STATE, TASK_QUEUE_CACHE or the XDG base directories."""
     env = os.environ if environment is None else environment

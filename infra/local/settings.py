@@ -70,8 +70,8 @@ class Settings:
     pause_image: str = "localhost/task-queue/pause:1"
     network: Network = field(default_factory=Network)
     ports: Ports = field(default_factory=Ports)
-    min_free_gib: int = 6  # programs and Go's build cache 4, images 2; measured
-    min_memory_mib: int = 3000  # control plane 1.3 GiB, the local stack 1 GiB; measured
+    min_free_gib: int = 6  # Go's caches while it builds about 4, programs 0.7, images 1
+    min_memory_mib: int = 3000  # the components 1083 MiB measured when idle, the local stack about as much
     stop_grace_s: float = 5.0  # containers after SIGTERM; the state of a stopped cluster is kept anyway
 
     @property

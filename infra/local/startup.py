@@ -21,7 +21,7 @@ from infra.local.commands import run
 from infra.local.components import all_components
 from infra.local.failures import ComponentFailedError
 from infra.local.health import ApiServer, answers, wait
-from infra.local.paths import Paths
+from infra.local.paths import Paths, sudo_user
 from infra.local.progress import step
 from infra.local.settings import Settings
 
@@ -143,9 +143,8 @@ class Startup:
         path = self._paths.kubeconfig
         if not (path.exists() and path.read_text() == text):
             certificates.write_private(path, text.encode())
-        owner = os.environ.get("SUDO_UID"), os.environ.get("SUDO_GID")
-        if owner[0] and owner[1]:
-            os.chown(path, int(owner[0]), int(owner[1]))
+        if owner := sudo_user():
+            os.chown(path, *owner)
 
     def _apply_addons(self) -> None:
         """Apply the cluster's own objects; a cluster that has them as they should be is left alone."""

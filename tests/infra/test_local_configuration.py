@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import stat
 import tomllib
 from dataclasses import replace
@@ -13,7 +14,7 @@ from cryptography import x509
 
 from infra.local import addons, builds, certificates, components, configuration, startup
 from infra.local.host import Host, capability, filesystem
-from infra.local.paths import Paths, from_environment
+from infra.local.paths import Paths, from_environment, make, sudo_user
 from infra.local.settings import Network, Settings
 
 SETTINGS = Settings()
@@ -172,6 +173,14 @@ def test_folders_come_from_the_environment_then_xdg_then_home() -> None:
     assert from_environment({"HOME": "/h", "XDG_STATE_HOME": "/s"}).state == Path("/s/task-queue-cluster")
     own = from_environment({"HOME": "/h", "XDG_CACHE_HOME": "/c", "TASK_QUEUE_STATE": "/mine"})
     assert (own.state, own.cache) == (Path("/mine"), Path("/c/task-queue-cluster"))
+
+
+def test_folders_made_under_sudo_belong_to_the_user(tmp_path: Path) -> None:
+    user = sudo_user({"SUDO_UID": str(os.getuid()), "SUDO_GID": str(os.getgid())})
+    make(tmp_path / "a" / "b", user)
+    assert (tmp_path / "a" / "b").stat().st_uid == os.getuid()
+    make(tmp_path / "a" / "b", user)
+    assert sudo_user({}) is None
 
 
 def test_a_program_is_built_anew_when_anything_that_goes_in_changes(tmp_path: Path) -> None:
