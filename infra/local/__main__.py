@@ -74,6 +74,9 @@ def run(arguments: Sequence[str]) -> int:
     settings, paths = Settings(), locations.from_environment()
     if options.command in NEEDS_ROOT and os.geteuid() != 0:
         as_root(arguments, paths)
+        if options.command == "up":
+            cluster.check(settings, paths, may_install=False)  # all that is in the way, rights among it
+        raise ClusterError(f"{options.command} needs root, and there is no sudo")
     if options.command in ("up", "check"):
         return _up(settings, paths, check_only=options.command == "check", may_install=not options.no_install)
     if options.command == "down":
