@@ -30,6 +30,8 @@ def configuration(maxmemory_bytes: int) -> str:
         f"maxmemory {maxmemory_bytes}",
         "maxmemory-policy noeviction",
         "tcp-keepalive 60",
+        # A task's hash holds its payload: below this size the whole of it stays one compact allocation.
+        "hash-max-listpack-value 8192",
         f"include {_SECRET_FOLDER}/auth.conf",
     ]
     return "\n".join(lines) + "\n"

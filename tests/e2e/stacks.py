@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra import target as targets
 from infra.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,12 +34,12 @@ class Stack:
 
 
 @contextmanager
-def deployed(name: str, *settings: str) -> Generator[Stack]:
+def deployed(cluster: Target, name: str, *settings: str) -> Generator[Stack]:
     """The stack while it is there. `settings` are PATH=VALUE on top of the stack `local`."""
     namespace = f"{name}-{uuid.uuid4().hex[:8]}"
     try:
         deploy("up", namespace, *[word for s in (*FREE_PORTS, *settings) for word in ("--set", s)])
-        yield Stack(targets.from_environment(), namespace)
+        yield Stack(cluster, namespace)
     finally:
         deploy("down", namespace, "--keep-cluster")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
+from infra.target import Target
 from tests.e2e.stacks import DEPLOY_S, Stack, deployed
 
 RATE_PER_S = 25
@@ -20,8 +21,8 @@ pytestmark = pytest.mark.timeout(DEPLOY_S + 300)
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with deployed("faults", "api.replicas=2", "worker.autoscaling.maxReplicas=3") as stack:
+def stack(cluster: Target) -> Iterator[Stack]:
+    with deployed(cluster, "faults", "api.replicas=2", "worker.autoscaling.maxReplicas=3") as stack:
         yield stack
 
 

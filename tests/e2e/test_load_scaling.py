@@ -3,59 +3,30 @@
 import json
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from infra.target import Target
+from tests.e2e.stacks import DEPLOY_S, ROOT, Stack, deployed
 
-ROOT = Path(__file__).resolve().parents[2]
 SHORT_WINDOW_S = 30
 SETTINGS = (
     "api.replicas=2",
-    "api.service.nodePort=null",  # a stack from `make up` may have the usual ports
-    "mail.service.nodePort=null",
     f"worker.autoscaling.downWindowSeconds={SHORT_WINDOW_S}",
     "worker.autoscaling.downPeriodSeconds=15",
 )
-DEPLOY_S, RUN_S = 400, 700
+RUN_S = 700
 PEAK_LIMIT_S = "150"
 """The bar of 90 s is `make load`'s, on a machine of its own; beside other tests there is less CPU."""
 
 
-@dataclass(frozen=True)
-class Stack:
-    target: Target
-    namespace: str
-
-    def url(self, service: str, port: str) -> str:
-        ports = self.target.get("service", service, "-n", self.namespace)["spec"]["ports"]
-        return f"http://127.0.0.1:{next(p['nodePort'] for p in ports if p['name'] == port)}"
-
-
-def _deploy(command: str, namespace: str) -> None:
-    words = [sys.executable, "-m", "infra.deploy", command, "--method", "render", "--namespace", namespace]
-    words += (
-        [word for setting in SETTINGS for word in ("--set", setting)]
-        if command == "up"
-        else ["--keep-cluster"]
-    )
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=DEPLOY_S, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-
-
 @pytest.fixture(scope="module")
 def stack(cluster: Target) -> Iterator[Stack]:
-    namespace = f"load-{uuid.uuid4().hex[:8]}"
-    try:
-        _deploy("up", namespace)
-        yield Stack(cluster, namespace)
-    finally:
-        _deploy("down", namespace)
+    with deployed(cluster, "load", *SETTINGS) as stack:
+        yield stack
 
 
 def _prove(stack: Stack, out: Path, *words: str) -> dict[str, Any]:
@@ -66,8 +37,8 @@ def _prove(stack: Stack, out: Path, *words: str) -> dict[str, Any]:
         [
             sys.executable, "-m", "loadtest.autoscale", "--short", "--peak-limit-s", PEAK_LIMIT_S,
             "--namespace", stack.namespace,
-            "--out", str(out), "--api-url", stack.url("api-service", "http"),
-            "--mail-url", stack.url("mail-service", "http"),
+            "--out", str(out), "--api-url", stack.url("api-service"),
+            "--mail-url", stack.url("mail-service"),
             *kubeconfig, *context, *words,
         ],
         cwd=ROOT, capture_output=True, text=True, timeout=RUN_S, check=False,
