@@ -17,10 +17,11 @@ from taskqueue.errors import QueueUnavailableError, UnsuitableRedisError
 from taskqueue.queue import Queue
 from taskqueue.settings import SettingsError, describe, load
 
+from worker.email.settings import EmailSettings
 from worker.probes import probes
 from worker.registry import TaskType, discover
 from worker.runtime import RETRY_PAUSE_S, WAKE_S, Runtime
-from worker.settings import WorkerSettings
+from worker.settings import HandlerSettings, WorkerSettings
 
 _log = structlog.get_logger("worker")
 USAGE_ERROR = 2
@@ -72,26 +73,36 @@ async def _prepare(queue: Queue, catalog: Catalog, types: dict[str, TaskType]) -
             return
 
 
+def _load() -> tuple[WorkerSettings, dict[str, TaskType], dict[str, BaseSettings]]:
+    """The worker's settings, its types, and each type's settings; every error in one SettingsError."""
+    (which,) = load(HandlerSettings)
+    assert isinstance(which, HandlerSettings)
+    try:
+        types = discover(which.worker_handlers)
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"these settings are wrong:\n  WORKER_HANDLERS: {error}") from error
+    named = {name: kind.settings for name, kind in types.items() if kind.settings is not None}
+    settings, *of_types = load(WorkerSettings, *named.values())
+    assert isinstance(settings, WorkerSettings)
+    return settings, types, dict(zip(named, of_types, strict=True))
+
+
 def main() -> int:
     """Exit status: 0 after SIGTERM, 2 for wrong settings or an unsuitable Redis."""
     argparse.ArgumentParser(
         prog="python -m worker",
         description="Takes tasks from the queue and runs them until SIGTERM.",
-        epilog=describe(WorkerSettings),
+        epilog=describe(HandlerSettings, WorkerSettings, EmailSettings),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args()
     try:
-        first = load(WorkerSettings)[0]
-        assert isinstance(first, WorkerSettings)
-        types = discover(first.worker_handlers)
-        named = {name: kind.settings for name, kind in types.items() if kind.settings is not None}
-        loaded = dict(zip(named, load(*named.values()), strict=True))
+        settings, types, of_types = _load()
     except SettingsError as error:
         print(error, file=sys.stderr)
         return USAGE_ERROR
-    logs.configure(first.log_level, first.log_format)
+    logs.configure(settings.log_level, settings.log_format)
     try:
-        uvloop.run(_serve(first, types, loaded))
+        uvloop.run(_serve(settings, types, of_types))
     except UnsuitableRedisError as error:
         _log.error("unsuitable redis", error=str(error))
         return USAGE_ERROR

@@ -3,16 +3,24 @@
 from typing import Annotated
 
 from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from taskqueue.settings import RedisSettings
+
+
+class HandlerSettings(BaseSettings):
+    """Which task types there are: known first, as each may bring settings of its own."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
+
+    worker_handlers: Annotated[str, Field(description="packages with a module per task type, by commas")] = (
+        "worker.handlers"
+    )
 
 
 class WorkerSettings(RedisSettings):
     """Read once at start; see `python -m worker --help`."""
 
     worker_concurrency: Annotated[int, Field(ge=1, le=1000, description="tasks run at a time")] = 10
-    worker_handlers: Annotated[str, Field(description="packages with a module per task type, by commas")] = (
-        "worker.handlers"
-    )
     lease_s: Annotated[float, Field(ge=1, le=3600, description="how long a claim lasts unrenewed")] = 10.0
     renew_s: Annotated[float, Field(gt=0, description="time between renewals of a lease")] = 3.0
     retention_s: Annotated[float, Field(ge=1, description="how long a finished task can be looked up")] = (
