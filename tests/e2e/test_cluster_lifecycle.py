@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -302,8 +303,13 @@ def test_a_node_port_answers_on_loopback_only(running: Machine) -> None:
 
 
 def test_pods_find_services_by_name(running: Machine) -> None:
-    assert in_redis(running, "redis-cli", "-h", "redis", "ping") == "PONG"
-    assert in_redis(running, "redis-cli", "-h", "redis.default.svc.cluster.local", "ping") == "PONG"
+    def answers(name: str) -> bool:
+        on_redis = ("exec", "redis-0", "--", "redis-cli", "-h", name, "ping")
+        return running.run(str(KUBECTL), *on_redis).stdout.strip() == "PONG"
+
+    # A pod is ready a moment before DNS and kube-proxy know its Service's new endpoint.
+    for name in ("redis", "redis.default.svc.cluster.local"):
+        _until(partial(answers, name), 30)
     found = in_redis(running, "getent", "hosts", "kube-dns.kube-system.svc.cluster.local")
     assert found.split()[0] == Settings().network.dns_ip
 
