@@ -20,8 +20,9 @@ from taskqueue.settings import SettingsError, describe, load
 from worker.email.settings import EmailSettings
 from worker.probes import probes
 from worker.registry import TaskType, discover
-from worker.runtime import RETRY_PAUSE_S, WAKE_S, Runtime
+from worker.runtime import Runtime
 from worker.settings import HandlerSettings, WorkerSettings
+from worker.source import RETRY_PAUSE_S, WAKE_S
 
 _log = structlog.get_logger("worker")
 USAGE_ERROR = 2
@@ -39,20 +40,21 @@ async def _serve(
         for name, kind in types.items():
             if kind.open_resource is not None:
                 resources[name] = await stack.enter_async_context(kind.open_resource(loaded.get(name)))
-        queue = Queue(connection, settings.queue_name)
-        runtime = Runtime(queue, Queue(blocking, settings.queue_name), types, resources, settings)
+        queues = [(Queue(connection, name), Queue(blocking, name)) for name in settings.queues]
+        runtime = Runtime(queues, types, resources, settings)
         loop = asyncio.get_running_loop()
         starting = asyncio.current_task()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, starting.cancel if starting else runtime.stop)
         port = await stack.enter_async_context(probes(settings.probe_port, lambda: runtime.ready))
-        await _prepare(queue, Catalog(connection, settings.queue_name), types)
+        for queue, _ in queues:
+            await _prepare(queue, Catalog(connection, queue.name), types)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, runtime.stop)
         _log.info(
             "started",
             worker=runtime.name,
-            queue=settings.queue_name,
+            queues=settings.queues,
             types=sorted(types),
             concurrency=settings.worker_concurrency,
             probe_port=port,
@@ -66,6 +68,7 @@ async def _prepare(queue: Queue, catalog: Catalog, types: dict[str, TaskType]) -
         try:
             await queue.check_suitable()
             await catalog.publish({name: kind.schema() for name, kind in types.items()})
+            await catalog.publish_modes({name: kind.at_most_once for name, kind in types.items()})
         except QueueUnavailableError as error:
             _log.warning("waiting for redis", error=str(error))
             await asyncio.sleep(RETRY_PAUSE_S * 5)
