@@ -84,6 +84,11 @@ class QueueReads(QueueCore):
             totals={name: count for name, count in counts.items() if name not in _NOT_TOTALS},
         )
 
+    async def last_fired(self, schedule: str) -> int | None:
+        """The due time (µs since 1970) for which a periodic task was last queued, if ever."""
+        found = await self._connection.command("HGET", self.prefix + "periodic", schedule)
+        return None if found is None else int(found)
+
     async def workers(self) -> list[WorkerRecord]:
         """Every worker heard of in the last minute, by name."""
         key = self.prefix + "workers"

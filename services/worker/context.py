@@ -1,14 +1,14 @@
 """What a handler knows of the task it runs."""
 
-import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Generic, TypeVar
 
 import msgspec
 import structlog
-from taskqueue.model import Claim
+from taskqueue.model import Claim, Outcome
 
 from worker.errors import LeaseLostError
 
@@ -33,10 +33,12 @@ class Lease:
     The deadline is counted from before the claim (or renewal) was sent, so it always ends before
     Redis' own, whatever the network did. `began` is None until its handler was called; `beat` is
     when the handler last gave a sign of life; `progress` is what was not yet sent of it (JSON).
+    `report` takes what became of it; None when nothing may be told.
     """
 
     claim: Claim
     deadline: float
+    report: Callable[["Lease", Outcome | None], None] | None = None
     stop: Stop | None = None
     began: float | None = None
     beat: float = 0.0
@@ -54,12 +56,11 @@ class Lease:
 class TaskContext(Generic[R]):
     """Handed to each handler beside its payload. `resource` is what its type opened at start."""
 
-    __slots__ = ("_report", "lease", "resource")
+    __slots__ = ("lease", "resource")
 
-    def __init__(self, lease: Lease, resource: R, report: asyncio.Event | None = None) -> None:
+    def __init__(self, lease: Lease, resource: R) -> None:
         self.lease = lease
         self.resource = resource
-        self._report = report
 
     @property
     def log(self) -> structlog.typing.FilteringBoundLogger:

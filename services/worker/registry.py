@@ -8,9 +8,11 @@ import pkgutil
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar, get_type_hints
 
 import msgspec
+from cronsim import CronSim, CronSimError
 from pydantic_settings import BaseSettings
 from taskqueue.decoding import decoder
 
@@ -82,6 +84,8 @@ def task(
         payload = next(iter(hints.values()), None)
         if not (isinstance(payload, type) and issubclass(payload, msgspec.Struct)):
             raise TypeError(f"task type {name!r}: annotate the first parameter with a msgspec.Struct")
+        if cron is not None:
+            _check_periodic(name, cron, payload)
         if name in _REGISTERED and _REGISTERED[name].run.__module__ != handler.__module__:
             raise ValueError(f"task type {name!r} is defined twice")
         _REGISTERED[name] = TaskType(
@@ -101,6 +105,18 @@ def task(
         return handler
 
     return register
+
+
+def _check_periodic(name: str, cron: str, payload: type[Any]) -> None:
+    try:
+        CronSim(cron, datetime.now(UTC))
+        payload()
+    except CronSimError as error:
+        raise ValueError(f"task type {name!r}: {cron!r} are no five cron fields: {error}") from error
+    except TypeError as error:
+        raise TypeError(
+            f"task type {name!r}: with cron, every field of its payload needs a default"
+        ) from error
 
 
 def _as_coroutine(handler: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:

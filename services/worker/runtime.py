@@ -19,6 +19,7 @@ from taskqueue.queue import Queue
 
 from worker.attempt import Attempts
 from worker.context import Lease
+from worker.periodic import Periodic
 from worker.registry import TaskType
 from worker.settings import WorkerSettings
 from worker.slots import WATCH_S, Slots
@@ -48,7 +49,7 @@ class Runtime:
         pod = re.sub(r"\s", "-", settings.pod_name)
         self.name = f"{pod}-{os.getpid()}-{secrets.token_hex(3)}"
         self._settings = settings
-        self._types = sorted(types)
+        self._types = types
         self._attempts = Attempts(types, resources, settings.max_result_bytes)
         self._changed = asyncio.Event()
         self.slots = Slots(
@@ -57,7 +58,6 @@ class Runtime:
             self._attempts.limits,
             prefetch=all(kind.prefetch for kind in types.values()),
         )
-        self._of: dict[int, Source] = {}  # by id() of a lease
         self._sources = [
             Source(queue, waking, self.name, self.slots, settings, self._about, self._changed)
             for queue, waking in queues
@@ -82,7 +82,11 @@ class Runtime:
     async def run(self) -> None:
         """Works until stopped. A loop that fails ends the worker with its error."""
         pump = asyncio.create_task(self._pump(), name="pump")
-        loops = [pump, asyncio.create_task(self._watch(), name="watch")]
+        loops = [
+            pump,
+            asyncio.create_task(self._watch(), name="watch"),
+            asyncio.create_task(self._periodic(), name="periodic"),
+        ]
         for source in self._sources:
             loops += [
                 asyncio.create_task(loop, name=f"{name} {source.queue.name}")
@@ -133,11 +137,15 @@ class Runtime:
 
     def _room(self) -> int:
         now = time.monotonic()
-        if self._stopping or self._alone is not None:
+        if self._stopping or self._runs_alone():
             return 0
         if now < self._drain_until:
             return 0 if self._holding() else 1
         return self.slots.room
+
+    def _runs_alone(self) -> bool:
+        alone = self._alone
+        return alone is not None and any(s.held.get(alone.claim.id) is alone for s in self._sources)
 
     def _holding(self) -> int:
         return sum(len(source.held) for source in self._sources)
@@ -157,8 +165,6 @@ class Runtime:
             reply, sent = await source.call(want, self._holding(), self._grace_end)
         except QueueUnavailableError:
             return  # the grace period is over
-        if self._alone is not None and self._alone.claim.id not in source.held:
-            self._alone = None
         self._heed(source, reply, want)
         await self._start(source, reply, sent + self._settings.lease_s)
 
@@ -170,20 +176,21 @@ class Runtime:
             source.idle.clear()
 
     async def _start(self, source: Source, reply: ClaimReply, deadline: float) -> None:
-        leases = [Lease(claim, deadline) for claim in reply.claims]
+        leases = [Lease(claim, deadline, source.report) for claim in reply.claims]
         if leases and self._stopping:  # claimed while SIGTERM came: nothing was begun
             await source.hand_back(leases)
             return
         for lease in leases:
             source.held[lease.claim.id] = lease
-            self._of[id(lease)] = source
         if reply.next is Next.ALONE:
-            self._alone = leases[0]
+            (self._alone,) = leases
         self.slots.start(leases)
 
     async def _attempt(self, lease: Lease) -> None:
-        outcome = await self._attempts.run(lease)
-        self._of.pop(id(lease)).report(lease, outcome)
+        # Past its deadline nothing is begun: a worker that was frozen thaws with old claims in hand.
+        outcome = await self._attempts.run(lease) if lease.held else None
+        assert lease.report is not None
+        lease.report(lease, outcome)
 
     async def _watch(self) -> None:
         """Time limits and heartbeats; and nothing waits here that another worker could begin."""
@@ -193,6 +200,10 @@ class Runtime:
             if self.slots.stale:
                 await self._hand_back_backlog()
 
+    async def _periodic(self) -> None:
+        await Periodic(self._sources[0].queue, self._types).run()
+        await asyncio.Event().wait()  # no type has a cron; a loop of the worker does not end
+
     # -- leaving ----------------------------------------------------------------------------
 
     async def _begin_to_stop(self) -> None:
@@ -201,9 +212,9 @@ class Runtime:
         await self._hand_back_backlog()
 
     async def _hand_back_backlog(self) -> None:
-        waiting = [(lease, self._of.pop(id(lease))) for lease in self.slots.take_backlog()]
+        waiting = self.slots.take_backlog()
         for source in self._sources:
-            if leases := [lease for lease, of in waiting if of is source]:
+            if leases := [lease for lease in waiting if source.held.get(lease.claim.id) is lease]:
                 await source.hand_back(leases)
 
     async def _leave(self) -> None:
@@ -228,7 +239,8 @@ class Runtime:
                 "started_at": self._started,
                 "concurrency": self._settings.worker_concurrency,
                 "queues": sorted(source.queue.name for source in self._sources),
-                "types": self._types,
+                "types": sorted(self._types),
+                "schedules": {name: kind.cron for name, kind in self._types.items() if kind.cron},
                 "running": len(self.slots.running),
                 "tasks": shown,
                 "stopping": self._stopping,

@@ -83,9 +83,10 @@ class Slots:
         return False
 
     def take_backlog(self) -> list[Lease]:
-        """Everything that has not begun; it is the caller's now."""
+        """Everything that has not begun; it is the caller's now, and no more is claimed ahead for a while."""
         rest = list(self.backlog)
         self.backlog.clear()
+        self._mean_s = max(self._mean_s, STALE_S)
         return rest
 
     @property

@@ -114,7 +114,8 @@ class Source:
         """In the handlers' own loop on purpose: a loop that is stuck must lose its leases."""
         due = time.monotonic() + self._settings.renew_s
         while True:
-            await asyncio.sleep(min(REAP_TICK_S, self._settings.renew_s))
+            missed = due == float("-inf")
+            await asyncio.sleep(RETRY_PAUSE_S if missed else min(REAP_TICK_S, self._settings.renew_s))
             if time.monotonic() < due and not any(lease.progress for lease in self.held.values()):
                 continue
             due = await self._renew_all(list(self.held.values())) + self._settings.renew_s
