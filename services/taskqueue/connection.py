@@ -1,4 +1,4 @@
-"""Connections to Redis in every form: the one policy on time-outs, retries and errors that the queue needs."""
+"""Connections to Redis in every form: the one policy on time-outs, retries and errors."""
 
 import asyncio
 import ssl
@@ -49,6 +49,11 @@ class Connection:
         self._route = _route(settings, size)
         # Commands without a key go to the node of the settings' own queue.
         self._home = f"tq:{{{settings.queue_name}}}:".encode()
+
+    @property
+    def clustered(self) -> bool:
+        """Whether the settings' URL is that of a Redis Cluster."""
+        return isinstance(self._route, Cluster)
 
     async def command(self, *words: Any) -> Any:
         """One command and its answer, as redis-py gives it (bytes, int, list, dict, None)."""

@@ -108,8 +108,7 @@ class Socket(asyncio.Protocol):
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.end(ConnectionError(f"the connection was closed{f': {exc}' if exc else ''}"))
