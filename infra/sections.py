@@ -137,7 +137,7 @@ class RedisForm(StrEnum):
 
 
 class ExternalRedis(Section):
-    """A Redis outside this stack; its password is `redisPassword`, that of its sentinels `sentinelPassword`."""
+    """A Redis outside this stack. Passwords: `redisPassword`, and `sentinelPassword` of its sentinels."""
 
     url: str = Field(
         description="redis://host:port/db, redis+sentinel://host:port,.../service/db or "
@@ -151,7 +151,7 @@ class ExternalRedis(Section):
     require_aof: bool = Field(default=False, description="refuse to start where it keeps no append-only file")
     ports: tuple[Port, ...] = Field(
         default=(),
-        description="ports of its nodes, for the NetworkPolicy, where they are not in the URL (Sentinel, Cluster)",
+        description="further ports, for the NetworkPolicy: of nodes that the URL does not name",
     )
     cidrs: tuple[str, ...] = Field(
         default=(), description="networks (CIDR) it is in, for the NetworkPolicy; empty: any"
@@ -168,7 +168,7 @@ class ExternalRedis(Section):
             or not all(_named(h) for h in hosts)
         ):
             raise ValueError(
-                "it must be a redis://, redis+sentinel:// or redis+cluster:// URL (or rediss) with a host"
+                "it must be a redis://, redis+sentinel:// or redis+cluster:// URL, or rediss, with a host"
             )
         if ":" in url.partition("://")[2].rpartition("@")[0]:
             raise ValueError("it holds a password: set that as the secret redisPassword instead")

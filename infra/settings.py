@@ -106,7 +106,8 @@ class Settings(Section):
             raise ValueError("it is of no use without redis+sentinel:// in redis.external.url")
         if external and external.sentinel_username and secret is None:
             raise ValueError(
-                "required by redis.external.sentinelUsername: `pulumi config set --secret sentinelPassword ...`"
+                "required by redis.external.sentinelUsername: "
+                "`pulumi config set --secret sentinelPassword ...`"
             )
         return secret
 

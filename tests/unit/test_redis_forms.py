@@ -66,7 +66,7 @@ def test_a_user_without_a_password_and_a_bad_ca_file_are_settings_errors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("REDIS_CA_FILE", __file__)
-    with pytest.raises(SettingsError, match="REDIS_CA_FILE: .*PEM"):
+    with pytest.raises(SettingsError, match=r"REDIS_CA_FILE: .*PEM"):
         load(RedisSettings)
     monkeypatch.delenv("REDIS_CA_FILE")
     monkeypatch.setenv("REDIS_URL", "redis://ada@cache")
