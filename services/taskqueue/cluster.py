@@ -13,6 +13,7 @@ from typing import Any
 from hiredis import ReplyError
 from redis.crc import key_slot
 
+from taskqueue.attempt import SharedAttempt
 from taskqueue.node import Node
 from taskqueue.redis_url import Address
 from taskqueue.wire import Login, Words, connect
@@ -55,7 +56,7 @@ class Cluster:
         self._ranges: list[tuple[int, int, Address]] = []
         self._owners: dict[int, Address] = {}
         self._slots: dict[bytes, int] = {}
-        self._learning: asyncio.Task[None] | None = None
+        self._learning = SharedAttempt(self._ask_all)
 
     def slot(self, key: bytes) -> int:
         """By the key's hash tag; those of queues are few, and kept."""
@@ -84,9 +85,7 @@ class Cluster:
         return answers
 
     async def close(self) -> None:
-        if self._learning is not None:
-            self._learning.cancel()
-            await asyncio.wait([self._learning])
+        await self._learning.close()
         for node in self._nodes.values():
             await node.close()
 
@@ -139,26 +138,13 @@ class Cluster:
 
     async def _find(self, slot: int, deadline_s: float) -> Address:
         if not self._ranges:
-            await self._learn(deadline_s)
+            await self._learning.result(deadline_s)
         for first, last, address in self._ranges:
             if first <= slot <= last:
                 self._owners[slot] = address
                 return address
         self._ranges = []
         raise ConnectionError(f"no node of the cluster holds slot {slot}")
-
-    async def _learn(self, deadline_s: float) -> None:
-        """One question for all that wait for its answer."""
-        if self._learning is None:
-            self._learning = asyncio.create_task(self._ask_all())
-            self._learning.add_done_callback(self._learned)
-        async with asyncio.timeout_at(deadline_s):
-            await asyncio.shield(self._learning)
-
-    def _learned(self, attempt: asyncio.Task[None]) -> None:
-        self._learning = None
-        if not attempt.cancelled():
-            attempt.exception()  # looked at: with every caller cancelled nobody else does
 
     async def _ask_all(self) -> None:
         """Asks the nodes known, then the seeds, until one answers; a silent one leaves the others time."""
@@ -175,7 +161,7 @@ class Cluster:
             if not isinstance(answer, Exception):
                 self._ranges = [_range(each, address) for each in answer]
                 return
-            said.append(f"{address[0]}:{address[1]}: {answer or type(answer).__name__}")
+            said.append(f"{address[0]}:{address[1]}: {str(answer) or type(answer).__name__}")
         raise ConnectionError(f"no node of the cluster answers: {'; '.join(said)}")
 
 

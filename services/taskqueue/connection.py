@@ -123,7 +123,7 @@ class Connection:
         except LoginRefusedError as error:
             raise QueueUnavailableError(f"Redis refuses the login: {error}") from error
         except OSError as error:
-            why = error or type(error).__name__
+            why = str(error) or type(error).__name__
             raise QueueUnavailableError(f"Redis does not answer: {why}") from error
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from taskqueue.attempt import SharedAttempt
 from taskqueue.wire import Socket, Words
 
 Opener = Callable[[float], Awaitable[Socket]]
@@ -21,7 +22,7 @@ class Node:
         self._connect_s = connect_s
         self._size = size
         self._shared: Socket | None = None
-        self._connecting: asyncio.Task[Socket] | None = None
+        self._connecting = SharedAttempt(self._connect)
         self._idle: list[Socket] = []
         self._alone: set[Socket] = set()
         self._held = 0
@@ -30,7 +31,7 @@ class Node:
         """The answers, errors among them as ReplyError; OSError where there was no answer."""
         socket = self._shared
         if socket is None or socket.lost is not None:
-            socket = await self._connected(deadline_s)
+            socket = await self._connecting.result(deadline_s)
         return await socket.call(commands, deadline_s)
 
     async def call_alone(self, commands: Sequence[Words], deadline_s: float) -> list[Any]:
@@ -67,9 +68,7 @@ class Node:
 
     async def close(self) -> None:
         """Ends every socket; what is under way fails."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
+        await self._connecting.close()
         for socket in list(self._alone):
             socket.end(ConnectionError("closed"))
         self.forget()
@@ -77,19 +76,6 @@ class Node:
     def _connect_deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._connect_s
 
-    async def _connected(self, deadline_s: float) -> Socket:
-        """One attempt for all that wait; a caller that is cancelled does not end it for the others."""
-        if self._connecting is None:
-            self._connecting = asyncio.create_task(self._connect())
-            self._connecting.add_done_callback(self._attempt_over)
-        async with asyncio.timeout_at(deadline_s):
-            return await asyncio.shield(self._connecting)
-
     async def _connect(self) -> Socket:
         self._shared = await self._open(self._connect_deadline())
         return self._shared
-
-    def _attempt_over(self, attempt: asyncio.Task[Socket]) -> None:
-        self._connecting = None
-        if not attempt.cancelled():
-            attempt.exception()  # looked at: with every caller cancelled nobody else does

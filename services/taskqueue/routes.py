@@ -93,7 +93,7 @@ class Sentinel(Single):
             try:
                 found = await self._ask(sentinel, loop.time() + share_s)
             except (OSError, ReplyError) as error:
-                said.append(f"{sentinel[0]}:{sentinel[1]}: {error or type(error).__name__}")
+                said.append(f"{sentinel[0]}:{sentinel[1]}: {str(error) or type(error).__name__}")
                 continue
             if found is not None:
                 self._sentinels.remove(sentinel)

@@ -5,6 +5,7 @@ So a cancelled call harms no other (its answer is read and dropped), and there i
 """
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -109,6 +110,8 @@ class Socket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
+        # A peer that vanished is noticed also where a call blocks for long.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.end(ConnectionError(f"the connection was closed{f': {exc}' if exc else ''}"))
@@ -139,12 +142,12 @@ async def connect(address: Address, login: Login, deadline_s: float) -> Socket:
     loop = asyncio.get_running_loop()
     host, port = address
     async with asyncio.timeout_at(deadline_s):
-        _, socket = await loop.create_connection(Socket, host, port, ssl=login.context)
+        _, opened = await loop.create_connection(Socket, host, port, ssl=login.context)
         try:
-            for answer in await socket.call(login.greeting(), deadline_s):
+            for answer in await opened.call(login.greeting(), deadline_s):
                 if isinstance(answer, ReplyError):
                     raise LoginRefusedError(str(answer))
         except BaseException:
-            socket.end(ConnectionError("closed"))
+            opened.end(ConnectionError("closed"))
             raise
-    return socket
+    return opened
