@@ -312,6 +312,7 @@ async def test_cancelled_calls_leave_every_other_call_its_own_answer(
     redis: RedisServer, open_to: Open
 ) -> None:
     connection = open_to(redis.url)
+    await connection.command("PING")  # connected, so that each call is written before it is cancelled
     calls = [asyncio.create_task(connection.command("ECHO", str(number))) for number in range(200)]
     await asyncio.sleep(0)
     for call in calls[::3]:
@@ -329,8 +330,8 @@ def blocked(server: RedisServer) -> int:
 
 
 async def test_a_cancelled_wait_holds_up_nobody_and_takes_nothing(redis: RedisServer, open_to: Open) -> None:
-    connection = open_to(redis.url)
-    waiting = asyncio.create_task(connection.command("BLPOP", "tokens", 2))
+    connection = open_to(redis.url, timeout_s=30)
+    waiting = asyncio.create_task(connection.command("BLPOP", "tokens", 30))
     await asyncio.sleep(0)
     await asyncio.to_thread(wait_until, lambda: blocked(redis) == 1, 5, "the call blocks")
     waiting.cancel()
