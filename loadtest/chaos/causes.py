@@ -82,8 +82,12 @@ def _may_begin_s(fault: Fault, conditions: Conditions) -> float:
 
 
 def _match(sends: list[Send], record: Record) -> dict[int, str]:
-    """Cause by identity of the delivery: as many as possible at once (augmenting paths, Kuhn 1955)."""
-    slots = {id(send): _slots(send, record) for send in sends}
+    """Cause by identity of the delivery: as many as possible at once (augmenting paths, Kuhn 1955).
+
+    Of deliveries that could all be put down to a fault, the last of a task counts as the settled one.
+    """
+    last = {send.task_id: send for send in sends}
+    slots = {id(send): _slots(send, record, is_last=last[send.task_id] is send) for send in sends}
     room = {slot: size for of_send in slots.values() for slot, size in of_send.items()}
     held: defaultdict[str, list[int]] = defaultdict(list)
 
@@ -102,18 +106,19 @@ def _match(sends: list[Send], record: Record) -> dict[int, str]:
                     return True
         return False
 
-    for send in reversed(sends):  # the last delivery of a task is most likely the settled one
+    for send in sends:
         place(id(send), set())
     return {send: slot.partition(" for ")[0] for slot, of_slot in held.items() for send in of_slot}
 
 
-def _slots(send: Send, record: Record) -> dict[str, int]:
-    """What this delivery may be put down to, and how many deliveries each of those can bear."""
+def _slots(send: Send, record: Record, *, is_last: bool) -> dict[str, int]:
+    """What this delivery may be put down to, most likely first, and how many each of those can bear."""
     if send.fate.startswith(Fate.DROP_AFTER.value):
-        return {f"mail_drop after DATA on port {send.port} for {send.begin}": 1}
-    slots = {f"{SETTLED} for {send.task_id}": 1}
+        return {f"mail_drop on port {send.port} for {send.begin}": 1}
+    settled = {f"{SETTLED} for {send.task_id}": 1}
+    faults: dict[str, int] = {}
     for index, fault in enumerate(record.faults):
         if explains(fault, send, record.conditions):
             room = len(record.sends) if fault.unwritten else record.conditions.concurrency
-            slots[f"{fault.kind} of {fault.process} (fault {index}) for {send.worker}"] = room
-    return slots
+            faults[f"{fault.kind} of {fault.process} (fault {index}) for {send.worker}"] = room
+    return settled | faults if is_last else faults | settled

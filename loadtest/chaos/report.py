@@ -44,7 +44,7 @@ def figures(record: Record, account: Account) -> dict[str, Any]:
         "recovery_s_max": round(account.recovery_s_max, 3),
         "faults": dict(sorted(Counter(fault.kind.value for fault in record.faults).items())),
         "mail_faults": dict(
-            sorted(Counter(send.fate for send in record.sends if send.fate != "taken").items())
+            sorted(Counter(s.fate for s in record.sends if s.fate not in ("", "taken")).items())
         ),
         "verdicts": account.verdicts,
         "accidents": list(account.accidents),
