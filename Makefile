@@ -40,6 +40,10 @@ load: $(STAMP) ## The proof: workers 2 -> 10 -> 2 under real mail, nothing lost;
 locust: $(STAMP) ## Locust's web page on the running system; prints its URL
 	@$(PY) -m loadtest.web $(ARGS)
 
+.PHONY: chaos
+chaos: $(STAMP) tools ## 20,000 e-mails while everything is killed, frozen and cut off; build/chaos/result.json
+	@$(PY) -m loadtest.chaos $(ARGS)
+
 ##@ Work on the code
 .PHONY: test
 test: $(STAMP) tools ## All tests: unit, program, services, and on the embedded cluster

@@ -34,6 +34,7 @@ class Options:
     mail_percent: dict[str, float]
     mail_failing_attempts: int
     limit_s: float
+    power_losses: int
     out: Path
 
     @property
@@ -46,8 +47,9 @@ def parse(arguments: list[str] | None = None) -> Options:
     """Options from the command line; ends the process with status 2 and a message when they are wrong."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    if min(given.tasks, given.rate, given.workers, given.apis, given.concurrency, given.limit_s) <= 0:
-        parser.error("--tasks, --rate, --workers, --apis, --concurrency and --limit-s must be above 0")
+    for name in ("tasks", "rate", "workers", "apis", "concurrency", "limit_s", "power_losses"):
+        if getattr(given, name) <= 0:
+            parser.error(f"--{name.replace('_', '-')} must be above 0")
     if given.renew_s * 2 > given.lease_s:
         parser.error("--renew-s must be at most half of --lease-s")
     if not (given.services / "taskqueue").is_dir():
@@ -61,7 +63,7 @@ def parse(arguments: list[str] | None = None) -> Options:
         what=given.what, tasks=given.tasks, rate=given.rate, seed=given.seed,
         appendfsync=tuple(given.appendfsync or POLICIES), workers=given.workers, apis=given.apis,
         concurrency=given.concurrency, lease_s=given.lease_s, renew_s=given.renew_s,
-        services=given.services.resolve(), limit_s=given.limit_s, out=given.out.resolve(),
+        services=given.services.resolve(), limit_s=given.limit_s, power_losses=given.power_losses, out=given.out.resolve(),
         faults=drawn if given.faults is None else given.faults,
         mail_percent=fates.DEFAULT_PERCENT if given.mail is None else given.mail,
         mail_failing_attempts=given.mail_failing_attempts,
@@ -121,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         help="after so many it takes a mail (default: %(default)s)",
     )  # fmt: skip
     add("--limit-s", type=float, default=270.0, help="longest time for one run (default: %(default)s)")
+    add("--power-losses", type=int, default=3, help="how often the power is lost (default: %(default)s)")
     add("--out", type=Path, default=ROOT / "build" / "chaos", help="results and logs (default: build/chaos)")
     return parser
 

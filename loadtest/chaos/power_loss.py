@@ -16,7 +16,6 @@ from loadtest.chaos.processes import Place, free_ports, listening, python, servi
 from loadtest.chaos.record import Outcome
 from loadtest.chaos.redis_place import Redis
 
-ROUNDS = 3
 LOAD_S = 3.0
 """Before the earliest loss of power; then up to a second more, as fsyncs are a second apart."""
 RATE = 300.0
@@ -72,7 +71,7 @@ async def power_loss(options: Options, appendfsync: str) -> PowerLoss:
     """Loses the power a few times, at moments that the seed draws."""
     random = Random(f"{options.seed}/{appendfsync}")  # noqa: S311
     rounds: list[Loss] = []
-    for number in range(ROUNDS):
+    for number in range(options.power_losses):
         folder = options.out / f"power-loss-{appendfsync}-{number}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
