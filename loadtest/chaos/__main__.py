@@ -17,10 +17,6 @@ from loadtest.chaos.run import chaos
 
 FAILED = 1
 INTERRUPTED = 130
-_PRINTED = (
-    "accepted", "delivered", "lost", "lost_unwritten", "unknown", "failed", "poisoned", "duplicated",
-    "duplicated_unexplained", "duplicate_causes", "recovery_s_max", "faults", "mail_faults",
-)  # fmt: skip
 
 
 async def _all(options: Options) -> bool:
@@ -48,13 +44,7 @@ def _publish(options: Options, record: Record, found: Account) -> dict[str, Any]
     figures = report.figures(record, found)
     folder = options.out / record.conditions.appendfsync
     report.write(folder, figures)
-    for name in _PRINTED:
-        print(f"  {name}: {figures[name]}")
-    for verdict, holds in found.verdicts.items():
-        print(f"  {'ok  ' if holds else 'FAIL'} {verdict}")
-    stories = [*found.accidents, *report.failures(record, found)]
-    (folder / "failures.txt").write_text("".join(f"{line}\n" for line in stories))
-    print("".join(f"  {line}\n" for line in stories), end="", flush=True)
+    report.show(figures, [*found.accidents, *report.failures(record, found)], folder)
     return figures
 
 

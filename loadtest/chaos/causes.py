@@ -75,7 +75,7 @@ def _may_begin_s(fault: Fault, conditions: Conditions) -> float:
     match fault.kind:
         case Kind.WORKER_STALL:
             return conditions.lease_s
-        case Kind.REDIS_KILL:
+        case Kind.WORKER_KILL | Kind.REDIS_KILL:
             return fault.end - fault.start
         case _:
             return 0.0

@@ -19,10 +19,13 @@ _CONTENT = "Dear customer,\n\n" + "your order is on its way and will be with you
 
 
 class Clients:
-    """Posts e-mails to the APIs in turn until each was accepted. `posts`: every POST, as they ended."""
+    """Posts e-mails to the APIs in turn until each was accepted. `posts`: every POST, as they ended.
 
-    def __init__(self, http: aiohttp.ClientSession, apis: Sequence[str]) -> None:
-        self._http, self._apis = http, apis
+    `tag` begins the recipients' local parts, to tell a run's tasks from others in the same queue.
+    """
+
+    def __init__(self, http: aiohttp.ClientSession, apis: Sequence[str], tag: str = "") -> None:
+        self._http, self._apis, self._tag = http, apis, tag
         self._places = asyncio.Semaphore(AT_ONCE)
         self.posts: list[Post] = []
         self.count: Counter[Outcome] = Counter()
@@ -40,7 +43,7 @@ class Clients:
         try:
             attempt = 0
             while (
-                post := await self._post(f"{number}.{attempt}", number + attempt)
+                post := await self._post(f"{self._tag}{number}.{attempt}", number + attempt)
             ).outcome is not Outcome.ACCEPTED:
                 attempt += 1
                 await asyncio.sleep(random.uniform(*PAUSE_S))  # noqa: S311

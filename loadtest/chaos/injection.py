@@ -65,6 +65,8 @@ class Injector:
 
     async def _do(self, planned: Planned) -> Fault | None:
         match planned.kind:
+            case Kind.ROLLING_UPDATE:
+                raise ValueError("there is nothing here to update")
             case Kind.REDIS_KILL:
                 return await self._in_turn(planned, self._kill_redis)
             case Kind.WORKER_KILL | Kind.API_KILL:

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     API_CUT = "api_cut"
     API_STALL = "api_stall"
     REDIS_KILL = "redis_kill"
+    ROLLING_UPDATE = "rolling_update"  # on a cluster only
 
 
 class Outcome(StrEnum):

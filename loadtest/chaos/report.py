@@ -18,6 +18,11 @@ _SUMMED = (
     "refused_delivered", "duplicated", "duplicated_unexplained", "failed", "failed_unexplained", "poisoned",
 )  # fmt: skip
 
+_PRINTED = (
+    "accepted", "delivered", "lost", "lost_unwritten", "unknown", "failed", "poisoned", "duplicated",
+    "duplicated_unexplained", "duplicate_causes", "recovery_s_max", "faults", "mail_faults",
+)  # fmt: skip
+
 
 def figures(record: Record, account: Account) -> dict[str, Any]:
     """One run as JSON."""
@@ -86,6 +91,16 @@ def write(folder: Path, content: dict[str, Any]) -> Path:
     waiting = path.with_suffix(".tmp")
     waiting.write_text(json.dumps(content, indent=2) + "\n")
     return waiting.replace(path)
+
+
+def show(run: Mapping[str, Any], stories: Sequence[str], folder: Path) -> None:
+    """Prints the figures of a run, its verdicts and what happened around each failure (failures.txt too)."""
+    for name in _PRINTED:
+        print(f"  {name}: {run[name]}")
+    for verdict, holds in run["verdicts"].items():
+        print(f"  {'ok  ' if holds else 'FAIL'} {verdict}")
+    (folder / "failures.txt").write_text("".join(f"{line}\n" for line in stories))
+    print("".join(f"  {line}\n" for line in stories), end="", flush=True)
 
 
 def failures(record: Record, account: Account) -> list[str]:

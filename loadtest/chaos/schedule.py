@@ -21,6 +21,8 @@ THAW_AFTER_LEASE_S = (0.5, 2.0)
 SHORT_STALL_S = (0.5, 1.5)
 _CUTS = (Kind.WORKER_CUT, Kind.API_CUT)
 _STALLS = (Kind.WORKER_STALL, Kind.API_STALL)
+_WHOLE = {Kind.REDIS_KILL: "redis", Kind.ROLLING_UPDATE: "deployments"}
+"""What there is one of."""
 _EXCLUSIVE = (Kind.WORKER_KILL, Kind.WORKER_TERM, Kind.WORKER_FREEZE, Kind.API_KILL)
 
 
@@ -83,8 +85,8 @@ def _target(
     random: Random, kind: Kind, places: tuple[int, int], at_s: float, busy_until: dict[str, float]
 ) -> str:
     """The process to hit: one that is left alone by no other fault, else the one soonest free."""
-    if kind is Kind.REDIS_KILL:
-        return "redis"
+    if kind in _WHOLE:
+        return _WHOLE[kind]
     letter, number = ("w", places[0]) if kind.startswith("worker") else ("a", places[1])
     names = [f"{letter}{place}" for place in range(number)]
     free = [name for name in names if busy_until.get(name, 0.0) <= at_s]

@@ -26,7 +26,7 @@ def test_a_seed_draws_the_same_faults_each_time_and_another_seed_others() -> Non
 
 @pytest.mark.parametrize("load_s", [5.0, LOAD_S, 300.0])
 def test_every_kind_of_fault_comes_however_short_the_load(load_s: float) -> None:
-    assert {fault.kind for fault in drawn(load_s=load_s)} == set(Kind)
+    assert {fault.kind for fault in drawn(load_s=load_s)} == set(Kind) - {Kind.ROLLING_UPDATE}
 
 
 @pytest.mark.parametrize("seed", range(20))
