@@ -19,8 +19,10 @@ SERVED_S = 1.0
 POSTPONED_S = 2.0
 """With everysec Redis puts off writing for so long while an fsync is under way: a kill rolls that back."""
 SETTLED = "settled"
-_ON_WORKER = (Kind.WORKER_KILL, Kind.WORKER_FREEZE, Kind.WORKER_CUT, Kind.WORKER_STALL)
+_ON_WORKER = (Kind.WORKER_KILL, Kind.WORKER_FREEZE, Kind.WORKER_STALL, Kind.WORKER_CUT)
 """SIGTERM is no excuse: the grace period outlasts every mail."""
+_LIKELIEST_FIRST = (Kind.WORKER_KILL, Kind.WORKER_FREEZE, Kind.REDIS_KILL, Kind.WORKER_STALL, Kind.WORKER_CUT)
+"""A call that is repeated survives a cut: one counts as a cause only where nothing else can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +119,8 @@ def _slots(send: Send, record: Record, *, is_last: bool) -> dict[str, int]:
         return {f"mail_drop on port {send.port} for {send.begin}": 1}
     settled = {f"{SETTLED} for {send.task_id}": 1}
     faults: dict[str, int] = {}
-    for index, fault in enumerate(record.faults):
-        if explains(fault, send, record.conditions):
-            room = len(record.sends) if fault.unwritten else record.conditions.concurrency
-            faults[f"{fault.kind} of {fault.process} (fault {index}) for {send.worker}"] = room
+    possible = [fault for fault in record.faults if explains(fault, send, record.conditions)]
+    for fault in sorted(possible, key=lambda fault: _LIKELIEST_FIRST.index(fault.kind)):
+        room = len(record.sends) if fault.unwritten else record.conditions.concurrency
+        faults[f"{fault.kind} of {fault.process} at {fault.start:.3f} for {send.worker}"] = room
     return settled | faults if is_last else faults | settled

@@ -34,7 +34,7 @@ def seconds(record: Record) -> Iterator[float]:
         if fault.kind is not Kind.WORKER_KILL:
             continue
         for send in by_worker[fault.process]:
-            if was_open(send, fault.start):
+            if send.key and was_open(send, fault.start):  # without a recipient it is nobody's yet
                 later = [s.begin for s in by_key[send.key] if s.begin > fault.start and s is not send]
                 if later:
                     yield min(later) - fault.start
