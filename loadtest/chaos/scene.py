@@ -100,7 +100,7 @@ class Scene:
         """Returns once the API counts all workers; StartError otherwise."""
         deadline = time.monotonic() + START_S
         while (await stats() or {}).get("workers", 0) < self.workers:
-            if time.monotonic() > deadline:
+            if self.accidents() or time.monotonic() > deadline:
                 raise StartError(f"the workers did not start: see {self.folder / 'logs'}")
             await asyncio.sleep(0.1)
 
