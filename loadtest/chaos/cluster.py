@@ -149,7 +149,7 @@ async def run(options: argparse.Namespace, pods: Pods) -> tuple[Record, Account]
             seed=options.seed,
         ),
         posts=tuple(clients.posts), faults=tuple(faults.done), finals=finals, accidents=tuple(accidents),
-        sends=await asyncio.to_thread(sends, options.mail_url, before, tag, pods.at),
+        sends=await asyncio.to_thread(sends, options.mail_url, before, tag, pods.addresses.holder),
     )  # fmt: skip
     return record, replace(account(record), recovery_s_max=recovery_s(record))
 

@@ -37,6 +37,24 @@ class Seen:
     restarts: int
 
 
+class Addresses:
+    """Which pod had which IP address from when on: addresses are used again."""
+
+    def __init__(self) -> None:
+        self._held: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
+
+    def seen(self, ip: str, pod: str, when: float) -> None:
+        """A look found the pod at this address."""
+        held = self._held[ip]
+        if not held or held[-1][1] != pod:
+            held.append((when, pod))
+
+    def holder(self, ip: str, when: float) -> str:
+        """The pod that had the address then (a look may be a second late); else the address."""
+        held = [pod for since, pod in self._held.get(ip, []) if since <= when + LOOK_S]
+        return held[-1] if held else ip
+
+
 class Pods:
     """The pods of one namespace."""
 
@@ -48,7 +66,7 @@ class Pods:
             timeout=httpx2.Timeout(TIMEOUT_S),
             trust_env=False,
         )
-        self._addresses: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
+        self.addresses = Addresses()
         self.restarted: set[str] = set()
         """Pods with a container that ended by itself."""
 
@@ -56,9 +74,8 @@ class Pods:
         """The pods of API, workers and Redis now."""
         seen = await asyncio.to_thread(self._list)
         for pod in seen:
-            held = self._addresses[pod.ip]
-            if pod.ip and (not held or held[-1][1] != pod.name):
-                held.append((time.time(), pod.name))
+            if pod.ip:
+                self.addresses.seen(pod.ip, pod.name, time.time())
             if pod.restarts:
                 self.restarted.add(pod.name)
         return seen
@@ -69,11 +86,6 @@ class Pods:
             with contextlib.suppress(*AWAY):  # the next look tells
                 await self.look()
             await asyncio.sleep(LOOK_S)
-
-    def at(self, ip: str, when: float) -> str:
-        """The pod that had this address then (a look may be a second late); else the address."""
-        held = [name for since, name in self._addresses.get(ip, []) if since <= when + LOOK_S]
-        return held[-1] if held else ip
 
     async def kill(self, name: str) -> None:
         """Deletes the pod with no grace; the kubelet still gives it 2 s between SIGTERM and SIGKILL."""
