@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from loadtest.chaos import causes, recovery
 from loadtest.chaos.causes import Duplicate
-from loadtest.chaos.record import Outcome, Record, Send
+from loadtest.chaos.record import Final, Outcome, Record, Send
 
 POISONED_AFTER = 3
 """Deaths of its worker after which a task is given up as poisonous."""
@@ -85,15 +85,22 @@ def account(record: Record) -> Account:
         failed=tuple(sorted(failed)),
         failed_unexplained=tuple(sorted(unexplained)),
         poisoned=poisoned,
-        unsettled=tuple(
-            sorted(f.task_id for f in finals.values() if f.key in taken and f.status != "completed")
-        ),
+        unsettled=_unsettled(record, accepted, taken, finals),
         strangers=tuple(sorted(taken.union(finals) - accepted.keys() - unknown - refused)),
         duplicated=causes.duplicates(record),
         recovery_s_max=max(recovery.seconds(record), default=0.0),
         recovery_limit_s=recovery.limit_s(record),
         accidents=record.accidents,
     )
+
+
+def _unsettled(
+    record: Record, accepted: dict[str, str], taken: set[str], finals: dict[str, Final]
+) -> tuple[str, ...]:
+    """Delivered ones that are not completed, or that are gone although Redis had written them."""
+    open_still = {f.task_id for f in finals.values() if f.key in taken and f.status != "completed"}
+    gone = {accepted[key] for key in accepted.keys() & taken - finals.keys()}
+    return tuple(sorted(open_still | gone - record.unwritten))
 
 
 def _failed(record: Record, sends: dict[str, list[Send]]) -> tuple[set[str], dict[str, int], set[str]]:

@@ -66,10 +66,14 @@ class Pair:
         self._waiting = bytearray()
         self._script_call = False
         self._reading = True
+        self._closed = False
         line.pairs.add(self)
 
     def opened(self, side: str, transport: asyncio.Transport) -> None:
         self.ends[side] = transport
+        if self._closed:  # the client left while the other side was being opened
+            transport.close()
+            return
         if self._line.stalled:
             transport.pause_reading()
             self._reading = False
@@ -108,6 +112,7 @@ class Pair:
 
     def close(self) -> None:
         """Ends both connections once what was to pass has been handed on."""
+        self._closed = True
         self._line.pairs.discard(self)
         for transport in self.ends.values():
             transport.close()

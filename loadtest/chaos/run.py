@@ -15,7 +15,7 @@ from loadtest.chaos import schedule
 from loadtest.chaos.clients import AT_ONCE, TIMEOUT_S, Clients
 from loadtest.chaos.injection import Injector
 from loadtest.chaos.options import Options
-from loadtest.chaos.record import Conditions, Outcome, Record, read_sends
+from loadtest.chaos.record import Conditions, Final, Outcome, Record, read_sends
 from loadtest.chaos.scene import Scene, scene
 
 PROGRESS_S = 3.0
@@ -102,7 +102,11 @@ class Run:
         self._events.note("nothing moves any more", left=last)
 
     async def _record(self) -> Record:
-        finals = [final async for final in self._clients.finals()]
+        finals: list[Final] = []
+        try:
+            finals = [final async for final in self._clients.finals()]
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self._accident(f"the API does not list its tasks: {error!r}")
         for accident in (*self._scene.accidents(), *self._injector.accidents):
             self._accident(accident)
         await self._scene.stop()
