@@ -16,7 +16,7 @@ GO_VETTED := loadtest/mailserver tests/infra/compose_check
 .PHONY: help
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ The system
 .PHONY: up
@@ -39,6 +39,14 @@ load: $(STAMP) ## The proof: workers 2 -> 10 -> 2 under real mail, nothing lost;
 .PHONY: locust
 locust: $(STAMP) ## Locust's web page on the running system; prints its URL
 	@$(PY) -m loadtest.web $(ARGS)
+
+.PHONY: chaos
+chaos: $(STAMP) tools ## 20,000 e-mails while everything is killed, frozen and cut off; build/chaos/result.json
+	@$(PY) -m loadtest.chaos $(ARGS)
+
+.PHONY: chaos-cluster
+chaos-cluster: $(STAMP) ## The same account on the running system: pods killed, an update rolled out under load
+	@$(PY) -m loadtest.chaos.cluster $(ARGS)
 
 ##@ Work on the code
 .PHONY: test
