@@ -15,9 +15,13 @@ from loadtest.bench import (
     enqueue,
     environments,
     http,
+    idle,
     latency,
     machine,
+    mail,
+    recovery,
     result,
+    store,
     table,
     throughput,
 )
@@ -51,6 +55,11 @@ _RUNS: dict[str, Callable[[Bench, Options], Rounds]] = {
     "enqueue": _enqueue,
     "api": _api,
     "latency": _latency,
+    "growth": lambda bench, _: store.growth(bench),
+    "memory": lambda bench, _: store.memory(bench),
+    "mail": lambda bench, _: mail.run(bench),
+    "idle": lambda bench, _: idle.run(bench),
+    "recovery": lambda bench, _: recovery.run(bench),
 }
 
 

@@ -31,13 +31,13 @@ class RedisServer:
         if program is None:
             raise BenchError("redis-server is missing: apt-get install redis-server")
         self._folder = Path(tempfile.mkdtemp(prefix="bench-redis-"))
-        port = free_port()
-        self.url = f"redis://127.0.0.1:{port}/0"
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
         self.client: Any = cast(Any, Redis).from_url(self.url)
         words = [
             program,
             "--port",
-            str(port),
+            str(self.port),
             "--bind",
             "127.0.0.1",
             "--dir",
@@ -54,10 +54,6 @@ class RedisServer:
             return bool(self.client.ping())
         except (RedisError, OSError):
             return False
-
-    def calls(self) -> int:
-        """Commands that it has processed since its start, those of scripts not counted."""
-        return int(self.client.info("stats")["total_commands_processed"])
 
     def used_bytes(self) -> int:
         """Its memory in use."""

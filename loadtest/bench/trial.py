@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class Trial:
     expected: int = 0
     short: bool = False
     concurrency: int | None = None
+    shared_notes: Path | None = None
     _folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="bench-notes-")))
     _client: Child | None = None
     _workers: list[Child] = field(default_factory=list[Child])
@@ -55,9 +57,19 @@ class Trial:
     def __exit__(self, *_: object) -> None:
         for child in [*self._workers, *([self._client] if self._client else [])]:
             child.kill()
-        for file in self._folder.iterdir():
-            file.unlink()
-        self._folder.rmdir()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def beside(self, *, concurrency: int) -> "Trial":
+        """Another worker's settings on the same Redis; its handlers write into the same notes."""
+        return Trial(
+            self.peer,
+            self.bench,
+            self.redis,
+            expected=self.expected,
+            short=self.short,
+            concurrency=concurrency,
+            shared_notes=self._notes_file(),
+        )
 
     # -- the client ---------------------------------------------------------------------------
 
@@ -71,6 +83,11 @@ class Trial:
             self._log_name("client"), words, core=where, env=self._env(), cwd=self._folder, piped=True
         )
         self._answer()
+
+    def close_client(self) -> None:
+        """Ends it, where it would be a guest in what is measured."""
+        if self._client is not None:
+            self._client.kill()
 
     def order(self, do: str, **more: Any) -> dict[str, float]:
         """One order to the client, and its answer (see peers/client.py)."""
@@ -95,20 +112,23 @@ class Trial:
 
     # -- workers ------------------------------------------------------------------------------
 
-    def start_worker(self, core: int | None = None) -> Child:
+    def start_worker(self, **env: str) -> Child:
         """One worker process on the measured core. It is not waited for: its handlers tell of themselves."""
         words = [self._filled(word) for word in self.peer.words]
         words[0] = str(self._bin() / words[0])
-        where = self.bench.cores.measured if core is None else core
         worker = self.bench.children.start(
-            self._log_name("worker"), words, core=where, env=self._env(), cwd=self._folder
+            self._log_name("worker"),
+            words,
+            core=self.bench.cores.measured,
+            env={**self._env(), **env},
+            cwd=self._folder,
         )
         self._workers.append(worker)
         return worker
 
     def notes(self) -> list[Note]:
         """What the handlers noted so far."""
-        file = self._folder / "notes"
+        file = self._notes_file()
         return read_notes(file.read_text()) if file.exists() else []
 
     def wait_for_note(self, word: str, worker: Child, timeout_s: float) -> Note:
@@ -135,6 +155,9 @@ class Trial:
         return time.monotonic()
 
     # -- settings -----------------------------------------------------------------------------
+
+    def _notes_file(self) -> Path:
+        return self.shared_notes or self._folder / "notes"
 
     def _bin(self) -> Path:
         name = self.peer.environment
@@ -167,7 +190,7 @@ class Trial:
             "BENCH_RESULTS": str(int(self.peer.results)),
             "BENCH_SHORT": str(int(self.short)),
             "BENCH_EXPECTED": str(self.expected),
-            "BENCH_NOTES": str(self._folder / "notes"),
+            "BENCH_NOTES": str(self._notes_file()),
         }
         if self.peer.name == OWN:
             env |= {

@@ -1,8 +1,8 @@
 """The client's half of a peer: takes orders on stdin, one JSON object a line, and answers each on stdout.
 
-It imports nothing but the standard library, as it runs in each queue's own environment. Orders:
-`fill` (count), `one` (count), `batch` (count, size), `steady` (rate, count), `nap` (name, nap_s), `pending`.
-Answers: `{"seconds": ...}` or `{"pending": ...}`.
+It imports nothing but the standard library, as it runs in each queue's own environment. Orders: `fill`
+(count), `mails` (count), `one` (count), `batch` (count, size), `steady` (rate, count), `nap` (name, nap_s),
+`pending`. Answers: `{"seconds": ...}` or `{"pending": ...}`.
 """
 
 import asyncio
@@ -53,6 +53,10 @@ async def _one_by_one(client: Client, count: int) -> None:
             client.one("nothing", number)
 
 
+def _mail(number: int) -> tuple[str, str, str]:
+    return f"Order {number}", f"user{number}@load.example.com", "It has left us."
+
+
 async def _steady(client: Client, rate: float, count: int) -> None:
     began = time.monotonic()
     for number in range(count):
@@ -69,6 +73,8 @@ async def _carry_out(client: Client, order: dict[str, Any]) -> dict[str, float]:
     match order["do"]:
         case "fill":
             await _many(client, order["count"], FILL_SLICE)
+        case "mails":
+            await _value(client.many("email", [_mail(number) for number in range(order["count"])]))
         case "batch":
             await _many(client, order["count"], order["size"])
         case "one":

@@ -1,7 +1,8 @@
 """docket: `docket worker --tasks peer_docket:tasks`.
 
-https://chrisguidry.github.io/docket/production/: `--concurrency` up from 10; state and results kept for 15 min,
-as by default. A killed worker's task comes back after `--redelivery-timeout` (5 min) and up to 31 % more.
+https://chrisguidry.github.io/docket/production/: `--concurrency` up from 10; state and results kept, as by
+default, for 15 min. A killed worker's task comes back after `--redelivery-timeout` (5 min) and up to 31 %
+more.
 """
 
 import asyncio

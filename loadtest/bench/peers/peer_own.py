@@ -12,7 +12,12 @@ from taskqueue.model import NewTask
 from taskqueue.queue import Queue
 from taskqueue.settings import RedisSettings
 
-_FIELDS = {"nothing": ("number",), "timed": ("sent_s",), "nap": ("name", "nap_s")}
+_FIELDS = {
+    "nothing": ("number",),
+    "timed": ("sent_s",),
+    "nap": ("name", "nap_s"),
+    "email": ("subject", "recipient", "content"),
+}
 
 
 def _data(task: str, args: tuple[Any, ...]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """rq: `rq worker --worker-class rq.SimpleWorker`.
 
-https://python-rq.org/docs/workers/: SimpleWorker runs jobs in the worker's own process, where the default one
-forks for each. A killed worker's job goes to the failed registry, or is retried where the job has `Retry`, when
-its entry in the started registry lapses and some worker does maintenance (every 10 min).
+https://python-rq.org/docs/workers/: SimpleWorker runs jobs in the worker's own process, where the default
+one forks for each. A killed worker's job goes to the failed registry, or is retried where it has `Retry`,
+when its entry in the started registry lapses and some worker does maintenance (every 10 min).
 """
 
 import asyncio

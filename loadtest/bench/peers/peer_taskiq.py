@@ -1,8 +1,9 @@
 """taskiq on Redis Streams: `taskiq worker peer_taskiq:broker --workers 1`.
 
-https://taskiq-python.github.io/guide/cli.html: `--max-async-tasks`, `--max-prefetch`, `--no-parse` (no pydantic),
-uvloop where it is installed; orjson as serializer. An entry is acknowledged when its result is saved; a killed
-worker's is claimed after `idle_timeout` (10 min): https://github.com/taskiq-python/taskiq-redis
+https://taskiq-python.github.io/guide/cli.html: `--max-async-tasks`, `--max-prefetch`, `--no-parse` (without
+pydantic), uvloop where it is installed; orjson as serializer. An entry is acknowledged when its result is
+saved; a killed worker's is claimed after `idle_timeout` (10 min):
+https://github.com/taskiq-python/taskiq-redis
 """
 
 import asyncio

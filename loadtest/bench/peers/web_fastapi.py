@@ -1,7 +1,7 @@
 """FastAPI with arq: `uvicorn web_fastapi:app --loop uvloop --http httptools --no-access-log`.
 
-https://fastapi.tiangolo.com/deployment/manually/ and https://www.uvicorn.org/settings/. The body is a pydantic
-model with an `EmailStr`, as FastAPI's documents have it; arq enqueues over its own pool.
+https://fastapi.tiangolo.com/deployment/manually/ and https://www.uvicorn.org/settings/. The body is a
+pydantic model with an `EmailStr`, as FastAPI's documents have it; arq enqueues over its own pool.
 """
 
 from collections.abc import AsyncGenerator
