@@ -102,7 +102,10 @@ PEERS: tuple[Peer, ...] = (
     ),
     Peer(
         name="huey", environment="huey", module="peer_huey",
-        words=("huey_consumer", "peer_huey.huey", "-k", "greenlet", "-w", "{concurrency}", "-n", "-q"),
+        words=(
+            "python", "-m", "gevent.monkey", "{bin}/huey_consumer", "peer_huey.huey", "-k", "greenlet",
+            "-w", "{concurrency}", "-n", "-q",
+        ),
         page="https://huey.readthedocs.io/en/latest/consumer.html", crash_safe=False, results=True,
         concurrency=32, tasks=8_000, note="32 greenlets",
     ),

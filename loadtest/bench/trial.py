@@ -172,6 +172,7 @@ class Trial:
             concurrency=concurrency,
             redis_url=self.redis.url,
             peers=PEERS_FOLDER,
+            bin=self._bin(),
             pool="threads",
             redelivery=f"{SHORT_S}s" if self.short else "5m",
         )

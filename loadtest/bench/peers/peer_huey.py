@@ -1,7 +1,8 @@
-"""huey: `huey_consumer peer_huey.huey -k greenlet -w N -n`. https://huey.readthedocs.io/en/latest/consumer.html
+"""huey: `python -m gevent.monkey huey_consumer peer_huey.huey -k greenlet -w N -n`.
 
-The document: greenlets are light, so that one can run many; `-n` leaves the scheduler of periodic tasks out.
-A task is popped from its list before it runs, so one that was running when its consumer was killed is lost.
+https://huey.readthedocs.io/en/latest/consumer.html: greenlets are light, so that one can run many, given
+gevent's patches; `-n` leaves the scheduler of periodic tasks out. A task is popped from its list before it
+runs, so one that was running when its consumer was killed is lost.
 """
 
 import asyncio
