@@ -22,6 +22,7 @@ from loadtest.bench import (
     recovery,
     result,
     store,
+    summary,
     table,
     throughput,
 )
@@ -116,7 +117,7 @@ def main() -> int:
     options = parse()
     signal.signal(signal.SIGTERM, _interrupted)
     if options.summary is not None:
-        print(table.whole(result.read(options.summary)))
+        print(summary.readme(result.read(options.summary)))
         return 0
     with tempfile.TemporaryDirectory(prefix="bench-logs-") as folder:
         try:

@@ -96,7 +96,10 @@ PEERS: tuple[Peer, ...] = (
     ),
     Peer(
         name="rq", environment="rq", module="peer_rq",
-        words=("rq", "worker", "--worker-class", "rq.SimpleWorker", "--url", "{redis_url}", "--quiet"),
+        words=(
+            "rq", "worker", "--worker-class", "rq.SimpleWorker", "--url", "{redis_url}", "--quiet",
+            "--maintenance-interval", "{maintenance}",
+        ),
         page="https://python-rq.org/docs/workers/", crash_safe=True, results=True, concurrency=1, tasks=1_500,
         note="SimpleWorker, Retry(max=3)", single=True,
     ),

@@ -1,9 +1,9 @@
 """How long until another worker begins what a killed or a stopped one held; every peer at the same time.
 
-Killed: worker A runs one task; worker B is there and idle (it was seen to run a probe); SIGKILL to A and
-all its processes; the clock stops when B begins the task. With the settings of the other measurements, and
-for those that did not come back, again with each documented time-out at 10 s: who is crash-safe is seen,
-not told.
+Killed: two workers, each seen to run a probe; one of them begins a task; SIGKILL to it and all its
+processes; the clock stops when the other begins the task. With the settings of the other measurements, and
+for those that did not come back, again with each documented time-out at 10 s and a task a second: who is
+crash-safe is seen, not told.
 
 Stopped: A is full of naps and more tasks wait, some of which A may have fetched ahead; B is there with
 places to spare; SIGTERM to A alone, as Kubernetes sends it.
@@ -22,7 +22,7 @@ from loadtest.bench.catalogue import Peer
 from loadtest.bench.children import BenchError, Child, wait_until
 from loadtest.bench.course import Bench, Rounds, say
 from loadtest.bench.redisserver import RedisServer
-from loadtest.bench.trial import Note, Trial
+from loadtest.bench.trial import Trial
 
 LIMIT_S = 120.0
 UP_S = 90.0
@@ -31,6 +31,7 @@ NAP_S = 500.0
 PLACES = 4
 WAITING = 10
 TICK_S = 0.05
+PROBE_S = 0.3
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,18 +107,19 @@ def _side_by_side(title: str, peers: list[Peer], measure: Callable[[Peer], Any])
 
 
 def _killed(peer: Peer, bench: Bench, *, short: bool, limit_s: float) -> float | None:
-    with RedisServer(bench.children, bench.cores.others) as redis:
-        first = Trial(peer, bench, redis, short=short, concurrency=PLACES)
-        with first, first.beside(concurrency=PLACES * 4) as second:
-            first.open_client()
-            held = first.start_worker()
-            first.order("nap", name="held", nap_s=NAP_S)
-            first.wait_for_note("begin", held, UP_S)
-            second.start_worker()
-            _await_other(first, held, UP_S)
-            theirs = set(cpu.tree(held.pid))
-            held.kill()
-            return _after(first, time.monotonic(), theirs, {"held"}, limit_s)
+    with (
+        RedisServer(bench.children, bench.cores.others) as redis,
+        Trial(peer, bench, redis, short=short, concurrency=PLACES) as trial,
+    ):
+        trial.open_client()
+        workers = trial.start_worker(), trial.start_worker()
+        _await_each(trial, workers)
+        trial.order("nap", name="held", nap_s=NAP_S)
+        begun = trial.wait_for_note("begin", workers[0], UP_S, name="held")
+        holder = next(worker for worker in workers if begun.pid in cpu.tree(worker.pid))
+        theirs = set(cpu.tree(holder.pid))
+        holder.kill()
+        return _after(trial, time.monotonic(), theirs, {"held"}, 1, limit_s, trickle=short)
 
 
 def _stopped(peer: Peer, bench: Bench, limit_s: float) -> Stopped:
@@ -133,59 +135,61 @@ def _stopped(peer: Peer, bench: Bench, limit_s: float) -> Stopped:
             waiting = {f"waiting-{number}" for number in range(WAITING)}
             for name in sorted(waiting):
                 first.order("nap", name=name, nap_s=0.0)
-            second.start_worker()
-            _await_other(first, stopping, UP_S)
+            _await_each(first, (second.start_worker(),))
             theirs = set(cpu.tree(stopping.pid))
             stopping.terminate()
             signalled_s = time.monotonic()
-            waited_s = _after(first, signalled_s, theirs, waiting, limit_s)
+            waited_s = _after(first, signalled_s, theirs, waiting, WAITING, limit_s)
             left_s = max(0.0, signalled_s + limit_s - time.monotonic())
-            return Stopped(waited_s, _first_after(first, signalled_s, theirs, naps, left_s))
+            return Stopped(waited_s, _after(first, signalled_s, theirs, naps, 1, left_s))
 
 
 def _begun(trial: Trial) -> set[str]:
     return {note.words[1] for note in trial.notes() if note.words[0] == "begin"}
 
 
-def _elsewhere(trial: Trial, theirs: set[int], names: set[str]) -> dict[str, Note]:
-    """The first note of each of these tasks by a process that is not among `theirs`."""
-    found: dict[str, Note] = {}
-    for note in trial.notes():
-        if note.words[0] == "begin" and note.words[1] in names and note.pid not in theirs:
-            found.setdefault(note.words[1], note)
-    return found
-
-
-def _await_other(trial: Trial, held: Child, timeout_s: float) -> None:
-    """Sends probes until another worker than this one has run one: it is up and takes tasks."""
-    end = time.monotonic() + timeout_s
-    probes: set[str] = set()
-    while not _elsewhere(trial, set(cpu.tree(held.pid)), probes):
+def _await_each(trial: Trial, workers: tuple[Child, ...]) -> None:
+    """Sends probes until each of these workers has run one: it is up and takes tasks."""
+    end = time.monotonic() + UP_S
+    number = 0
+    while True:
+        pids = {note.pid for note in trial.notes() if note.words[0] == "begin"}
+        if all(pids & set(cpu.tree(worker.pid)) for worker in workers):
+            return
+        for worker in workers:
+            worker.check()
         if time.monotonic() > end:
-            raise BenchError(f"{trial.peer.name}: a second worker took no probe within {timeout_s:g} s")
-        probes.add(f"probe-{len(probes)}")
-        trial.order("nap", name=f"probe-{len(probes) - 1}", nap_s=0.0)
-        time.sleep(0.5)
+            raise BenchError(f"{trial.peer.name}: a worker took no probe within {UP_S:g} s")
+        trial.order("nap", name=f"probe-{number}", nap_s=PROBE_S)
+        number += 1
+        time.sleep(PROBE_S)
 
 
-def _after(trial: Trial, since_s: float, theirs: set[int], names: set[str], limit_s: float) -> float | None:
-    """Seconds until the last of the tasks was begun elsewhere; 0 where all had been before."""
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end:
-        found = _elsewhere(trial, theirs, names)
-        if len(found) == len(names):
-            return max(0.0, max(note.at_s for note in found.values()) - since_s)
-        time.sleep(TICK_S)
-    return None
-
-
-def _first_after(
-    trial: Trial, since_s: float, theirs: set[int], names: set[str], limit_s: float
+def _after(
+    trial: Trial,
+    since_s: float,
+    theirs: set[int],
+    names: set[str],
+    enough: int,
+    limit_s: float,
+    *,
+    trickle: bool = False,
 ) -> float | None:
-    """Seconds until the first of the tasks was begun elsewhere."""
+    """Seconds until so many of the tasks were begun by another worker; 0 where they had been before.
+
+    `trickle` sends a task a second meanwhile: some queues look for lost tasks only when new ones come.
+    """
     end = time.monotonic() + limit_s
+    next_s = time.monotonic()
     while time.monotonic() < end:
-        if found := _elsewhere(trial, theirs, names):
-            return max(0.0, min(note.at_s for note in found.values()) - since_s)
+        first: dict[str, float] = {}
+        for note in trial.notes():
+            if note.words[0] == "begin" and note.words[1] in names and note.pid not in theirs:
+                first.setdefault(note.words[1], note.at_s)
+        if len(first) >= enough:
+            return max(0.0, sorted(first.values())[enough - 1] - since_s)
+        if trickle and time.monotonic() >= next_s:
+            trial.order("nap", name="trickle", nap_s=0.0)
+            next_s += 1
         time.sleep(TICK_S)
     return None

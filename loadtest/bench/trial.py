@@ -131,13 +131,14 @@ class Trial:
         file = self._notes_file()
         return read_notes(file.read_text()) if file.exists() else []
 
-    def wait_for_note(self, word: str, worker: Child, timeout_s: float) -> Note:
-        """The first note that begins with `word`; BenchError when the worker ends or time runs out."""
+    def wait_for_note(self, word: str, worker: Child, timeout_s: float, name: str = "") -> Note:
+        """The first note `word`, or `word name`; BenchError when the worker ends or time runs out."""
         found: list[Note] = []
+        wanted = (word, name) if name else (word,)
 
         def there() -> bool:
             worker.check()
-            found[:] = [note for note in self.notes() if note.words[0] == word]
+            found[:] = [note for note in self.notes() if note.words[: len(wanted)] == wanted]
             return bool(found)
 
         wait_until(there, timeout_s, f"{self.peer.name}: a handler notes {word!r}, see {worker.log}", 0.02)
@@ -175,6 +176,7 @@ class Trial:
             bin=self._bin(),
             pool="threads",
             redelivery=f"{SHORT_S}s" if self.short else "5m",
+            maintenance=SHORT_S if self.short else 600,
         )
 
     def _concurrency(self) -> int:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.bench import http, idle, latency, options, ratios, result, store, table
+from loadtest.bench import http, idle, latency, options, ratios, result, store, summary, table
 from loadtest.bench.catalogue import OWN, PEERS, Peer, named
 from loadtest.bench.children import BenchError
 from loadtest.bench.course import Rounds
@@ -134,3 +134,14 @@ def test_a_wrong_option_ends_the_start(words: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         options.parse(words)
     assert ended.value.code == 2
+
+
+def test_readmes_table_sets_this_queue_beside_the_best_that_survives_a_kill() -> None:
+    figures = {
+        "worker": rates(own=[90.0], loop=[1000.0], forgetful=[30.0], keeper=[10.0]),
+        "api": {"this API": [{"per_s": 60.0}], "bare aiohttp": [{"per_s": 80.0}]},
+    }
+    lines = summary.readme(concluded(figures)).splitlines()
+    assert any("survives a SIGKILL | 90 | forgetful: 30 | 3.00 ×" in line for line in lines)
+    assert any("keeps results as well | 90 | keeper: 10 | 9.00 ×" in line for line in lines)
+    assert any("| 60 | bare aiohttp: 80 | 0.75 ×" in line for line in lines)

@@ -30,17 +30,20 @@ def nap(name: str, nap_s: float) -> str:
     return name
 
 
+_LIMIT_S = settings.SHORT_S if settings.SHORT else settings.NAP_LIMIT_S
+
+
 class Rq:
     def __init__(self) -> None:
         self._redis = Redis.from_url(settings.REDIS_URL)
         self._queue = Queue(connection=self._redis)
 
     def one(self, task: str, *args: Any) -> None:
-        self._queue.enqueue(f"peer_rq.{task}", *args, retry=Retry(max=3), job_timeout=settings.NAP_LIMIT_S)
+        self._queue.enqueue(f"peer_rq.{task}", *args, retry=Retry(max=3), job_timeout=_LIMIT_S)
 
     def many(self, task: str, rows: list[tuple[Any, ...]]) -> None:
         prepare = Queue.prepare_data
-        limits = {"retry": Retry(max=3), "timeout": settings.NAP_LIMIT_S}
+        limits = {"retry": Retry(max=3), "timeout": _LIMIT_S}
         self._queue.enqueue_many([prepare(f"peer_rq.{task}", row, **limits) for row in rows])
 
     def pending(self) -> int:
