@@ -10,7 +10,7 @@ from infra import pods
 from infra.blocks import ServiceType
 from infra.budget import disruption_budget
 from infra.metadata import config_map, labels, metadata, selector
-from infra.redis import PASSWORD_KEY, Redis
+from infra.redis import Redis
 from infra.settings import Settings
 
 APP = "task-api"
@@ -47,7 +47,7 @@ class Api(pulumi.ComponentResource):
     def _environment(self) -> dict[str, str]:
         api = self._settings.api
         return {
-            "REDIS_URL": self._redis.url,
+            **self._redis.variables,
             "PORT": str(PORT),
             "DRAIN_S": str(api.drain_seconds),
             "SHUTDOWN_GRACE_S": str(api.shutdown_grace_seconds),
@@ -82,7 +82,6 @@ class Api(pulumi.ComponentResource):
         api = self._settings.api
         volume, mount = pods.scratch()
         probes = pods.probes("http")
-        secret = self._redis.password_secret
         return core.PodSpecArgs(
             service_account_name=APP,
             automount_service_account_token=False,
@@ -93,17 +92,17 @@ class Api(pulumi.ComponentResource):
                 api.pre_stop_seconds + api.drain_seconds + api.shutdown_grace_seconds + 5
             ),
             topology_spread_constraints=pods.spread(APP),
-            volumes=[volume],
+            volumes=[volume, *self._redis.volumes],
             containers=[
                 core.ContainerArgs(
                     name="api",
                     image=self._image,
                     ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
                     env_from=pods.from_config(config),
-                    env=[pods.from_secret("REDIS_PASSWORD", secret, PASSWORD_KEY)] if secret else None,
+                    env=self._redis.login or None,
                     resources=pods.requirements(api.resources),
                     security_context=pods.container_security(),
-                    volume_mounts=[mount],
+                    volume_mounts=[mount, *self._redis.mounts],
                     lifecycle=self._lifecycle(),
                     startup_probe=probes.startup,
                     liveness_probe=probes.liveness,

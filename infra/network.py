@@ -67,8 +67,10 @@ class Network(pulumi.ComponentResource):
 
     def _to_redis(self) -> networking.NetworkPolicyEgressRuleArgs:
         external = self._settings.redis.external
-        return (
-            _to(_networks(external.cidrs), external.port) if external else _to([_pods(redis.APP)], redis.PORT)
+        if external is None:
+            return _to([_pods(redis.APP)], redis.PORT)
+        return networking.NetworkPolicyEgressRuleArgs(
+            to=_networks(external.cidrs), ports=[_port(port) for port in external.reached_ports]
         )
 
     def _to_smtp(self) -> list[networking.NetworkPolicyEgressRuleArgs]:

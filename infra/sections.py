@@ -128,10 +128,31 @@ class Worker(Section):
     log_level: LogLevel = Field(default="info", description="least severe level that is logged")
 
 
-class ExternalRedis(Section):
-    """A Redis outside this stack; its password is `redisPassword`."""
+class RedisForm(StrEnum):
+    """How an external Redis is found, by the scheme of its URL."""
 
-    url: str = Field(description="redis:// or rediss:// URL without a password")
+    SINGLE = ""
+    SENTINEL = "+sentinel"
+    CLUSTER = "+cluster"
+
+
+class ExternalRedis(Section):
+    """A Redis outside this stack. Passwords: `redisPassword`, and `sentinelPassword` of its sentinels."""
+
+    url: str = Field(
+        description="redis://host:port/db, redis+sentinel://host:port,.../service/db or "
+        "redis+cluster://host:port,...; rediss for TLS; without a password"
+    )
+    username: str | None = Field(default=None, description="user to log in as; empty: the default one")
+    sentinel_username: str | None = Field(default=None, description="user to log in at the sentinels as")
+    ca_certificate: str | None = Field(
+        default=None, description="certificates (PEM) of a private authority, for TLS"
+    )
+    require_aof: bool = Field(default=False, description="refuse to start where it keeps no append-only file")
+    ports: tuple[Port, ...] = Field(
+        default=(),
+        description="further ports, for the NetworkPolicy: of nodes that the URL does not name",
+    )
     cidrs: tuple[str, ...] = Field(
         default=(), description="networks (CIDR) it is in, for the NetworkPolicy; empty: any"
     )
@@ -139,17 +160,62 @@ class ExternalRedis(Section):
     @field_validator("url")
     @classmethod
     def _a_redis_url_without_password(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("redis", "rediss") or not parts.hostname:
-            raise ValueError("it must be a redis:// or rediss:// URL with a host")
-        if parts.password:
+        scheme, hosts, path = _parts_of(url)
+        form = scheme.removeprefix("rediss" if scheme.startswith("rediss") else "redis")
+        if (
+            not scheme.startswith("redis")
+            or form not in tuple(RedisForm)
+            or not all(_named(h) for h in hosts)
+        ):
+            raise ValueError(
+                "it must be a redis://, redis+sentinel:// or redis+cluster:// URL, or rediss, with a host"
+            )
+        if ":" in url.partition("://")[2].rpartition("@")[0]:
             raise ValueError("it holds a password: set that as the secret redisPassword instead")
+        if form == RedisForm.SENTINEL and not path.split("/")[0]:
+            raise ValueError(
+                "it must name the service that the sentinels watch: redis+sentinel://host/service"
+            )
         return url
 
+    @field_validator("ca_certificate")
+    @classmethod
+    def _certificates_for_tls(cls, pem: str | None, info: ValidationInfo) -> str | None:
+        if pem is not None and "-----BEGIN CERTIFICATE-----" not in pem:
+            raise ValueError("it holds no certificate in PEM")
+        if pem is not None and not str(info.data.get("url", "rediss")).startswith("rediss"):
+            raise ValueError("it is of no use without TLS: let url begin with rediss")
+        return pem
+
     @property
-    def port(self) -> int:
-        """The port that workers and API connect to."""
-        return urlsplit(self.url).port or 6379
+    def form(self) -> RedisForm:
+        """How it is found."""
+        scheme, _, _ = _parts_of(self.url)
+        return RedisForm(scheme.removeprefix("rediss" if scheme.startswith("rediss") else "redis"))
+
+    @property
+    def reached_ports(self) -> tuple[int, ...]:
+        """The ports that workers and API connect to: those in the URL, and those of the nodes behind it."""
+        usual = 26379 if self.form == RedisForm.SENTINEL else 6379
+        _, hosts, _ = _parts_of(self.url)
+        named = [urlsplit(f"//{host}").port or usual for host in hosts]
+        behind = [6379] if self.form == RedisForm.SENTINEL and not self.ports else list(self.ports)
+        return tuple(dict.fromkeys([*named, *behind]))
+
+
+def _parts_of(url: str) -> tuple[str, list[str], str]:
+    """Scheme, hosts with their ports, and the path without its first slash."""
+    scheme, _, rest = url.partition("://")
+    place, _, path = rest.partition("/")
+    return scheme, place.rpartition("@")[2].split(","), path
+
+
+def _named(host: str) -> bool:
+    try:
+        parts = urlsplit(f"//{host}")
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 # Redis forks to rewrite its append-only file; pages written meanwhile are held twice.

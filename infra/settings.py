@@ -10,10 +10,10 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, Validati
 from pydantic_core import ErrorDetails
 
 from infra.blocks import DnsLabel, Section, section_of
-from infra.sections import Api, Email, Images, Mail, Redis, Transport, Worker
+from infra.sections import Api, Email, Images, Mail, Redis, RedisForm, Transport, Worker
 
 PROJECT = "task-queue"
-SECRETS = ("redisPassword", "smtpPassword", "registryPassword")
+SECRETS = ("redisPassword", "sentinelPassword", "smtpPassword", "registryPassword")
 
 
 class SettingsError(Exception):
@@ -49,6 +49,9 @@ class Settings(Section):
     redis_password: Annotated[SecretStr | None, AfterValidator(_redis_safe)] = Field(
         default=None, description="secret; password of Redis, 16 characters or more"
     )
+    sentinel_password: SecretStr | None = Field(
+        default=None, description="secret; password of the sentinels of redis.external"
+    )
     smtp_password: SecretStr | None = Field(
         default=None, description="secret; password of email.smtp.username"
     )
@@ -82,6 +85,30 @@ class Settings(Section):
         redis: Redis | None = info.data.get("redis")
         if redis and redis.external is None and secret is None:
             raise ValueError("required: `pulumi config set --secret redisPassword ...`")
+        return secret
+
+    @field_validator("redis_password")
+    @classmethod
+    def _redis_login_is_whole(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        redis: Redis | None = info.data.get("redis")
+        if redis and redis.external and redis.external.username and secret is None:
+            raise ValueError(
+                "required by redis.external.username: `pulumi config set --secret redisPassword ...`"
+            )
+        return secret
+
+    @field_validator("sentinel_password")
+    @classmethod
+    def _sentinels_have_it(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        redis: Redis | None = info.data.get("redis")
+        external = redis.external if redis else None
+        if secret and redis and not (external and external.form == RedisForm.SENTINEL):
+            raise ValueError("it is of no use without redis+sentinel:// in redis.external.url")
+        if external and external.sentinel_username and secret is None:
+            raise ValueError(
+                "required by redis.external.sentinelUsername: "
+                "`pulumi config set --secret sentinelPassword ...`"
+            )
         return secret
 
     @field_validator("smtp_password")

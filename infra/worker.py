@@ -8,18 +8,18 @@ from pulumi_kubernetes.meta import v1 as meta
 from infra import pods
 from infra.budget import disruption_budget
 from infra.metadata import config_map, labels, metadata, secret, selector
-from infra.redis import PASSWORD_KEY, Redis
+from infra.redis import Redis
 from infra.settings import Settings
 
 APP = "task-worker"
 PROBE_PORT = 8081
 
 
-def environment(settings: Settings, redis_url: str) -> dict[str, str]:
+def environment(settings: Settings, redis: Redis) -> dict[str, str]:
     """The worker's settings that are no secrets."""
     worker, email, smtp = settings.worker, settings.email, settings.email.smtp
     variables = {
-        "REDIS_URL": redis_url,
+        **redis.variables,
         "WORKER_CONCURRENCY": str(worker.concurrency),
         "PROBE_PORT": str(PROBE_PORT),
         "RETENTION_S": str(worker.retention_seconds),
@@ -78,7 +78,7 @@ class Worker(pulumi.ComponentResource):
         ]
 
     def _deployment(self) -> apps.Deployment:
-        variables = environment(self._settings, self._redis.url)
+        variables = environment(self._settings, self._redis)
         config, _ = config_map("task-worker-config", APP, self._namespace, variables, parent=self)
         return apps.Deployment(
             "task-worker",
@@ -102,8 +102,6 @@ class Worker(pulumi.ComponentResource):
         worker = self._settings.worker
         volume, mount = pods.scratch()
         probes = pods.probes("probes")
-        password = self._redis.password_secret
-        redis_login = [pods.from_secret("REDIS_PASSWORD", password, PASSWORD_KEY)] if password else []
         place = [pods.from_pod("POD_NAME", "metadata.name"), pods.from_pod("NODE_NAME", "spec.nodeName")]
         return core.PodSpecArgs(
             service_account_name=APP,
@@ -114,17 +112,17 @@ class Worker(pulumi.ComponentResource):
             # What is under way is given back at the end of the drain; 5 s are for that and for leaving.
             termination_grace_period_seconds=worker.shutdown_grace_seconds + 5,
             topology_spread_constraints=pods.spread(APP),
-            volumes=[volume],
+            volumes=[volume, *self._redis.volumes],
             containers=[
                 core.ContainerArgs(
                     name="worker",
                     image=self._image,
                     ports=[core.ContainerPortArgs(name="probes", container_port=PROBE_PORT)],
                     env_from=pods.from_config(config),
-                    env=[*redis_login, *self._login(), *place],
+                    env=[*self._redis.login, *self._login(), *place],
                     resources=pods.requirements(worker.resources),
                     security_context=pods.container_security(),
-                    volume_mounts=[mount],
+                    volume_mounts=[mount, *self._redis.mounts],
                     startup_probe=probes.startup,
                     liveness_probe=probes.liveness,
                     readiness_probe=probes.readiness,

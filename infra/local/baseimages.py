@@ -136,6 +136,16 @@ def ensure(names: Iterable[str]) -> None:
             _ensure(known[name], name, paths)
 
 
+def root_file_system(name: str) -> Path:
+    """The archive (tar) of a base image's root file system, made where it is not cached yet.
+
+    Named by a hash of its recipe. ClusterError where mmdebstrap or the package mirror is missing.
+    """
+    paths = from_environment()
+    with _locked(paths):
+        return _rootfs(recipes()[name], name, paths)
+
+
 @contextmanager
 def _locked(paths: Paths) -> Generator[None]:
     """Two that need the same image make it once."""

@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 from jsonschema import Draft202012Validator
 from taskqueue.catalog import Catalog
-from taskqueue.decoding import decode
+from taskqueue.decoding import decoder
 from taskqueue.errors import FieldError, InvalidTaskError
 from taskqueue.ids import new_id
 from taskqueue.model import NewTask
@@ -17,6 +17,9 @@ from api.problems import InvalidJsonError
 
 SCHEMA_AGE_S = 5.0
 """How long a published schema is used before it is read again: a worker may bring a newer one."""
+
+
+_check_email = decoder(EmailPayload)
 
 
 class TaskBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +46,7 @@ class Intake:
         body = self._envelope(await request.read())
         data = bytes(body.data)
         if body.type == "email":
-            decode(data, EmailPayload)
+            _check_email(data)
         else:
             await self._check_published(body.type, data)
         return NewTask(new_id(self._queue), body.type, data)

@@ -1,5 +1,6 @@
 """Decodes a payload into its type, naming every field at fault rather than the first one only."""
 
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import msgspec
@@ -16,17 +17,23 @@ class Checked(Protocol):
     def faults(self) -> list[FieldError]: ...
 
 
-def decode(data: bytes, kind: type[P]) -> P:
-    """The payload as `kind`; InvalidTaskError with every fault otherwise."""
-    try:
-        payload = msgspec.json.decode(data, type=kind)
-    except msgspec.ValidationError as error:
-        raise InvalidTaskError(_type_faults(data, kind) or [_fault(error, "data")]) from error
-    except msgspec.DecodeError as error:
-        raise InvalidTaskError([FieldError("data", f"is not JSON: {error}")]) from error
-    if isinstance(payload, Checked) and (faults := payload.faults()):
-        raise InvalidTaskError(faults)
-    return payload
+def decoder(kind: type[P]) -> Callable[[bytes], P]:
+    """A function that decodes payloads of `kind`; it raises InvalidTaskError with every fault."""
+    read = msgspec.json.Decoder(kind).decode
+    checked = issubclass(kind, Checked)
+
+    def decode_payload(data: bytes) -> P:
+        try:
+            payload = read(data)
+        except msgspec.ValidationError as error:
+            raise InvalidTaskError(_type_faults(data, kind) or [_fault(error, "data")]) from error
+        except msgspec.DecodeError as error:
+            raise InvalidTaskError([FieldError("data", f"is not JSON: {error}")]) from error
+        if checked and (faults := cast(Checked, payload).faults()):
+            raise InvalidTaskError(faults)
+        return payload
+
+    return decode_payload
 
 
 def _type_faults(data: bytes, kind: type[Any]) -> list[FieldError]:

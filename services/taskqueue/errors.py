@@ -24,6 +24,13 @@ class QueueFullError(QueueError):
     http_status = 503
 
 
+class IdempotencyConflictError(QueueError):
+    """This idempotency key came before with another body: nothing was stored."""
+
+    code = "idempotency_conflict"
+    http_status = 409
+
+
 class TaskNotFoundError(QueueError, LookupError):
     """No task has this id (it never had, or its retention has passed)."""
 

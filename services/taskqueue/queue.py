@@ -1,64 +1,63 @@
 """The queue: each method is one call of one Lua script, so a task is never between two places."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import msgspec
+
 from taskqueue import scripts
-from taskqueue.connection import Connection
-from taskqueue.errors import TaskNotFoundError, UnsuitableRedisError
-from taskqueue.ids import DEFAULT_QUEUE
+from taskqueue.core import SLICE
+from taskqueue.errors import IdempotencyConflictError
 from taskqueue.model import (
     MICROSECOND,
     Claim,
     ClaimReply,
     NewTask,
+    Next,
     Outcome,
-    Page,
     ReapReply,
-    Stats,
-    StoredTask,
+    Receipt,
+    Retention,
 )
-from taskqueue.states import Status
+from taskqueue.operations import QueueOperations
+from taskqueue.reads import QueueReads
 
-SLICE = 200
-"""Tasks a script call: longer ones would make every other client wait (about 1 ms each)."""
+SLICE_BYTES = 1_048_576
+"""Payloads a script call, about: Redis copies them into Lua, and others wait meanwhile."""
 REAP_GAP_US = 2 * MICROSECOND
 FORGET_WORKER_US = 60 * MICROSECOND
-_FIELDS = ("t", "s", "c", "a", "d", "u", "r")
+POISON_KILLS = 3
+"""Sidekiq Enterprise's number ("poison pill"): twice may be bad luck, and the third time it ran alone."""
+AGE_US = 60 * MICROSECOND
+"""After this long a waiting task moves up a priority."""
+_encode = msgspec.msgpack.Encoder().encode
 
 
-class Queue:
-    """One named queue on one Redis.
+class Queue(QueueReads, QueueOperations):
+    """One named queue on one Redis: what producers and workers do, what is read, what operators do.
 
-    `clock` returns microseconds since 1970 and is for tests; without it Redis' own clock decides.
     Every method raises QueueUnavailableError when Redis cannot be reached.
     """
 
-    def __init__(
-        self, connection: Connection, name: str = DEFAULT_QUEUE, clock: Callable[[], int] | None = None
-    ) -> None:
-        self.name = name
-        self.prefix = f"tq:{{{name}}}:"
-        self._connection = connection
-        self._clock = clock
-
-    async def _run(self, script: scripts.Script, *args: Any) -> Any:
-        now = b"" if self._clock is None else self._clock()
-        return await self._connection.script(script.sha, script.source, self.prefix, (now, *args))
-
-    async def enqueue(self, tasks: Iterable[NewTask]) -> list[bool]:
-        """Stores and queues tasks; per task True if stored now, False if its id was stored before.
+    async def enqueue(
+        self, tasks: Iterable[NewTask], *, durably: bool = False
+    ) -> list[Receipt | IdempotencyConflictError]:
+        """Stores and queues tasks; per task its receipt, or the error if its idempotency key came
+        before with another body.
 
         Idempotent by id, so a call whose answer was lost is simply made again. Runs in slices of
         200; raises QueueFullError before the first write of the slice that did not fit.
+
+        `durably` waits until Redis has them on disk; QueueUnavailableError if that takes over 3 s
+        (they are stored, and may yet be), UnsuitableRedisError where Redis has no WAITAOF.
         """
-        stored: list[bool] = []
-        rest = iter(tasks)
-        while part := list(islice(rest, SLICE)):
-            flat = [value for task in part for value in (task.id, task.type, task.data)]
-            stored += [bool(made) for made in await self._run(scripts.ENQUEUE, *flat)]
-        return stored
+        receipts: list[Receipt | IdempotencyConflictError] = []
+        for part in slices(tasks):
+            run = self._run_durably if durably else self._run
+            answers = await run(scripts.ENQUEUE, wire_tasks(part))
+            receipts += map(receipt, part, answers)
+        return receipts
 
     async def settle_and_claim(
         self,
@@ -69,39 +68,37 @@ class Queue:
         *,
         lease_us: int,
         wait_us: int,
+        held_beside: int = 0,
     ) -> ClaimReply:
         """Reports outcomes and takes up to `want` tasks in one round trip.
 
-        A call with the sequence number of the last one is a repeat: it answers the same again.
+        `held_beside` is the number of tasks held beside those reported. A call with the sequence
+        number of the last one is a repeat: it answers the same again.
         """
-        flat: list[Any] = []
-        for o in outcomes:
-            flat += (o.id, o.epoch, o.status.value, o.retry_in_us, o.result, int(o.counts))
-        lost, claims = await self._run(
-            scripts.SETTLE_AND_CLAIM, worker, sequence, lease_us, want, wait_us, *flat
+        lost, flat, after = await self._run(
+            scripts.SETTLE_AND_CLAIM,
+            worker,
+            sequence,
+            lease_us,
+            want,
+            wait_us,
+            held_beside,
+            _encode([_wire_outcome(o) for o in outcomes]),
         )
-        return ClaimReply(
-            lost=[task_id.decode() for task_id in lost],
-            claims=[
-                Claim(
-                    id=claims[i].decode(),
-                    epoch=int(claims[i + 1]),
-                    type=claims[i + 2].decode(),
-                    data=claims[i + 3],
-                    created_us=int(claims[i + 4]),
-                    attempt=int(claims[i + 5]),
-                )
-                for i in range(0, len(claims), 6)
-            ],
-        )
+        return ClaimReply([task_id.decode() for task_id in lost], _claims(flat), Next(after))
 
-    async def renew(self, held: Iterable[tuple[str, int]], *, lease_us: int) -> list[str]:
-        """Extends the leases of (id, epoch) pairs; returns the ids that are no longer held."""
+    async def renew(self, held: Iterable[tuple[str, int, bytes | None]], *, lease_us: int) -> list[str]:
+        """Extends the leases of (id, epoch, progress) and stores progress (JSON) where there is
+        some; returns the ids that are no longer held.
+        """
         lost: list[str] = []
         rest = iter(held)
         while part := list(islice(rest, SLICE)):
-            flat = [value for pair in part for value in pair]
-            lost += [i.decode() for i in await self._run(scripts.RENEW, lease_us, *flat)]
+            lost += _texts(
+                await self._run(
+                    scripts.RENEW, lease_us, _encode([(i, e, p and p.decode()) for i, e, p in part])
+                )
+            )
         return lost
 
     async def release(self, worker: str, held: Iterable[tuple[str, int, bool]], *, leave: bool) -> list[str]:
@@ -109,15 +106,39 @@ class Queue:
 
         An attempt that was not begun is not counted. Returns the ids that were no longer held.
         """
-        flat = [value for task_id, epoch, begun in held for value in (task_id, epoch, int(begun))]
-        return [i.decode() for i in await self._run(scripts.RELEASE, worker, int(leave), *flat)]
+        lost: list[str] = []
+        every = list(held)
+        for start in range(0, max(1, len(every)), SLICE):
+            last = leave and start + SLICE >= len(every)
+            part = every[start : start + SLICE]
+            lost += _texts(await self._run(scripts.RELEASE, worker, int(last), _encode(part)))
+        return lost
 
-    async def reap(self, worker: str, *, lease_us: int, retention_us: int) -> ReapReply:
-        """Takes back what lapsed, queues what is due, removes what is past its retention."""
-        late, more, next_due = await self._run(
-            scripts.REAP, worker, lease_us, REAP_GAP_US, retention_us, FORGET_WORKER_US
+    async def reap(
+        self,
+        worker: str,
+        *,
+        lease_us: int,
+        retention: Retention,
+        poison_kills: int = POISON_KILLS,
+        about: bytes = b"{}",
+    ) -> ReapReply:
+        """Takes back what lapsed, queues what is due, removes what is past its retention.
+
+        `about` (JSON) is what the list of workers shows of this one.
+        """
+        lapsed, more, next_due, asked = await self._run(
+            scripts.REAP,
+            worker,
+            lease_us,
+            REAP_GAP_US,
+            FORGET_WORKER_US,
+            poison_kills,
+            AGE_US,
+            _encode(retention),
+            about,
         )
-        return ReapReply([i.decode() for i in late], bool(more), None if next_due < 0 else int(next_due))
+        return ReapReply(_texts(lapsed), bool(more), None if next_due < 0 else int(next_due), _texts(asked))
 
     async def wait_for_wake(self, timeout_s: float) -> bool:
         """Blocks until work may be there; False when the time ran out.
@@ -126,80 +147,48 @@ class Queue:
         """
         return await self._connection.command("BLPOP", self.prefix + "wake", timeout_s) is not None
 
-    async def get(self, task_id: str) -> StoredTask:
-        """The task as stored; TaskNotFoundError where there is none."""
-        values = await self._connection.command("HMGET", self._task_key(task_id), *_FIELDS)
-        if values[0] is None:
-            raise TaskNotFoundError(f"no task has the id {task_id}")
-        return _stored(task_id, values)
 
-    async def page(self, limit: int, after: str | None = None) -> Page:
-        """Up to `limit` tasks, newest first, older than the id `after`. Costs O(log n + limit)."""
-        newest = "+" if after is None else f"({after}"
-        index = self.prefix + "index"
-        count, found = await self._connection.pipeline(
-            [("ZCARD", index), ("ZRANGE", index, newest, "-", "BYLEX", "REV", "LIMIT", 0, limit + 1)]
-        )
-        ids = [i.decode() for i in found[:limit]]
-        rows = await self._connection.pipeline(("HMGET", self._task_key(i), *_FIELDS) for i in ids)
-        # A task may have been removed between the two calls.
-        tasks = [_stored(i, row) for i, row in zip(ids, rows, strict=True) if row[0] is not None]
-        return Page(tasks, count, ids[-1] if len(found) > limit else None)
-
-    async def stats(self) -> Stats:
-        """Sizes of every place a task can be in, and the totals."""
-        sets = ("running", "scheduled", "done", "dead", "index", "workers")
-        *sizes, totals = await self._connection.pipeline(
-            [
-                ("LLEN", self.prefix + "ready:1"),
-                *(("ZCARD", self.prefix + key) for key in sets),
-                ("HGETALL", self.prefix + "counters"),
-            ]
-        )
-        queued, running, scheduled, done, dead, stored, workers = sizes
-        counts = {k.decode(): int(v) for k, v in totals.items() if k != b"reaped_at"}
-        return Stats(queued, running, scheduled, done, dead, stored, workers, counts)
-
-    async def check_writable(self) -> None:
-        """Proves that Redis takes a write; raises QueueUnavailableError or QueueFullError."""
-        await self._connection.command("SET", self.prefix + "probe", "1", "PX", 1000)
-
-    async def check_suitable(self) -> None:
-        """Raises UnsuitableRedisError for a Redis that could drop tasks or cannot run the scripts.
-
-        Reads INFO, since CONFIG is often closed on managed ones.
-        """
-        info: dict[str, Any] = await self._connection.command("INFO")
-        version = str(info["redis_version"])
-        if int(version.split(".")[0]) < 7:
-            raise UnsuitableRedisError(f"Redis {version} is too old: the scripts need 7.0 or later")
-        policy = str(info.get("maxmemory_policy", "noeviction"))
-        if policy != "noeviction":
-            raise UnsuitableRedisError(
-                f"Redis may evict tasks: its maxmemory-policy is {policy}, set it to noeviction"
-            )
-
-    async def memory_share(self) -> float:
-        """Memory in use as a share of maxmemory; 0 where there is no limit."""
-        info: dict[str, Any] = await self._connection.command("INFO", "memory")
-        limit = int(info.get("maxmemory", 0))
-        return int(info["used_memory"]) / limit if limit else 0.0
-
-    def _task_key(self, task_id: str) -> str:
-        return f"{self.prefix}task:{task_id}"
+def wire_tasks(part: list[NewTask]) -> bytes:
+    """What the enqueue script reads. Redis' msgpack knows no bin type: bytes go as text."""
+    return _encode([(t.id, t.type, t.data.decode(), t.extra) for t in part])
 
 
-def _stored(task_id: str, values: list[bytes | None]) -> StoredTask:
-    kind, status, created, attempts, data, updated, result = values
-    assert kind is not None
-    assert status is not None
-    return StoredTask(
-        id=task_id,
-        type=kind.decode(),
-        status=Status(status.decode()),
-        created_us=int(created or 0),
-        attempts=int(attempts or 0),
-        data=data or b"{}",
-        updated_us=None if updated is None else int(updated),
-        result=result,
-    )
+def _wire_outcome(o: Outcome) -> tuple[Any, ...]:
+    return (o.id, o.epoch, o.status, o.result.decode(), o.retry_in_us, o.counts)
+
+
+def slices(tasks: Iterable[NewTask]) -> Iterator[list[NewTask]]:
+    """Parts of at most 200 tasks and about 1 MiB of payload, in their order."""
+    part: list[NewTask] = []
+    size = 0
+    for task in tasks:
+        part.append(task)
+        size += len(task.data)
+        if len(part) == SLICE or size >= SLICE_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def receipt(task: NewTask, answer: int | bytes) -> Receipt | IdempotencyConflictError:
+    """What the enqueue script answered for one task."""
+    if answer == 1:
+        return Receipt(task.id, stored=True)
+    if answer == 0:
+        return Receipt(task.id, stored=False)
+    if isinstance(answer, bytes):
+        return Receipt(answer.decode(), stored=False)
+    return IdempotencyConflictError("this idempotency key was used before with another body")
+
+
+def _claims(flat: list[Any]) -> list[Claim]:
+    fields = iter(flat)
+    return [
+        Claim(task_id.decode(), int(epoch), kind.decode(), data, int(created), int(attempt), options)
+        for task_id, epoch, kind, data, created, attempt, options in zip(*[fields] * 7, strict=True)
+    ]
+
+
+def _texts(ids: list[bytes]) -> list[str]:
+    return [task_id.decode() for task_id in ids]

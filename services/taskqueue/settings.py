@@ -1,9 +1,13 @@
 """Where the queue's Redis is and how long its calls may take; read from the environment."""
 
+import ssl
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, RedisDsn, SecretStr, ValidationError, field_validator
+from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from taskqueue.redis_url import parse
 
 
 class SettingsError(Exception):
@@ -15,10 +19,26 @@ class RedisSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, hide_input_in_errors=True)
 
-    redis_url: Annotated[str, Field(description="redis:// or rediss://host:port/db, without a password")] = (
-        "redis://127.0.0.1:6379/0"
-    )
+    redis_url: Annotated[
+        str,
+        Field(
+            description="redis://host:port/db, redis+sentinel://host:port,.../service/db or "
+            "redis+cluster://host:port,...; rediss for TLS; without a password"
+        ),
+    ] = "redis://127.0.0.1:6379/0"
+    redis_username: Annotated[str | None, Field(description="user of that Redis, if not in the URL")] = None
     redis_password: Annotated[SecretStr | None, Field(description="password of that Redis")] = None
+    redis_sentinel_username: Annotated[str | None, Field(description="user of its sentinels")] = None
+    redis_sentinel_password: Annotated[SecretStr | None, Field(description="password of its sentinels")] = (
+        None
+    )
+    redis_ca_file: Annotated[
+        FilePath | None, Field(description="CA certificates (PEM) for TLS, if not those of the system")
+    ] = None
+    redis_tls_verify: Annotated[bool, Field(description="check the certificate of a rediss:// Redis")] = True
+    redis_require_aof: Annotated[
+        bool, Field(description="refuse to start on a Redis without an append-only file")
+    ] = False
     redis_timeout_s: Annotated[float, Field(gt=0, le=30, description="longest wait for one answer")] = 2.0
     queue_name: Annotated[
         str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="the queue to use")
@@ -32,11 +52,24 @@ class RedisSettings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _is_redis_url(cls, url: str) -> str:
-        parsed = RedisDsn(url)
-        if parsed.password:
-            raise ValueError("must hold no password (it would be logged): set REDIS_PASSWORD")
+    def _is_a_redis_url(cls, url: str) -> str:
+        parse(url)
         return url
+
+    @field_validator("redis_ca_file")
+    @classmethod
+    def _holds_certificates(cls, file: Path | None) -> Path | None:
+        try:
+            ssl.create_default_context(cafile=file)
+        except (OSError, ssl.SSLError) as error:
+            raise ValueError("holds no CA certificates in PEM that can be read") from error
+        return file
+
+    @model_validator(mode="after")
+    def _a_user_has_a_password(self) -> "RedisSettings":
+        if self.redis_password is None and (self.redis_username or parse(self.redis_url).username):
+            raise ValueError("REDIS_PASSWORD is missing: a user name is of no use without")
+        return self
 
 
 def load(*kinds: type[BaseSettings]) -> list[BaseSettings]:

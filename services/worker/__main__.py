@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 import uvloop
 from pydantic_settings import BaseSettings
-from taskqueue import logs
+from taskqueue import logs, suitability
 from taskqueue.catalog import Catalog
 from taskqueue.connection import Connection
 from taskqueue.errors import QueueUnavailableError, UnsuitableRedisError
@@ -20,8 +20,9 @@ from taskqueue.settings import SettingsError, describe, load
 from worker.email.settings import EmailSettings
 from worker.probes import probes
 from worker.registry import TaskType, discover
-from worker.runtime import RETRY_PAUSE_S, WAKE_S, Runtime
+from worker.runtime import Runtime
 from worker.settings import HandlerSettings, WorkerSettings
+from worker.source import RETRY_PAUSE_S, WAKE_S
 
 _log = structlog.get_logger("worker")
 USAGE_ERROR = 2
@@ -39,20 +40,21 @@ async def _serve(
         for name, kind in types.items():
             if kind.open_resource is not None:
                 resources[name] = await stack.enter_async_context(kind.open_resource(loaded.get(name)))
-        queue = Queue(connection, settings.queue_name)
-        runtime = Runtime(queue, Queue(blocking, settings.queue_name), types, resources, settings)
+        queues = [(Queue(connection, name), Queue(blocking, name)) for name in settings.queues]
+        runtime = Runtime(queues, types, resources, settings)
         loop = asyncio.get_running_loop()
         starting = asyncio.current_task()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, starting.cancel if starting else runtime.stop)
         port = await stack.enter_async_context(probes(settings.probe_port, lambda: runtime.ready))
-        await _prepare(queue, Catalog(connection, settings.queue_name), types)
+        catalogs = [Catalog(connection, name) for name in settings.queues]
+        await _prepare(connection, catalogs, types, require_aof=settings.redis_require_aof)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, runtime.stop)
         _log.info(
             "started",
             worker=runtime.name,
-            queue=settings.queue_name,
+            queues=settings.queues,
             types=sorted(types),
             concurrency=settings.worker_concurrency,
             probe_port=port,
@@ -60,12 +62,16 @@ async def _serve(
         await runtime.run()
 
 
-async def _prepare(queue: Queue, catalog: Catalog, types: dict[str, TaskType]) -> None:
+async def _prepare(
+    connection: Connection, catalogs: list[Catalog], types: dict[str, TaskType], *, require_aof: bool
+) -> None:
     """Waits for Redis, refuses one that would lose tasks, tells the API which types are served."""
     while True:
         try:
-            await queue.check_suitable()
-            await catalog.publish({name: kind.schema() for name, kind in types.items()})
+            await suitability.check(connection, require_aof=require_aof)
+            for catalog in catalogs:
+                await catalog.publish({name: kind.schema() for name, kind in types.items()})
+                await catalog.publish_modes({name: kind.at_most_once for name, kind in types.items()})
         except QueueUnavailableError as error:
             _log.warning("waiting for redis", error=str(error))
             await asyncio.sleep(RETRY_PAUSE_S * 5)

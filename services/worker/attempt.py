@@ -1,24 +1,31 @@
 """Runs one attempt of one task and turns how it ended into an outcome."""
 
+import asyncio
 import random
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import structlog
-from taskqueue.decoding import decode
 from taskqueue.errors import InvalidTaskError
-from taskqueue.model import MICROSECOND, Outcome
+from taskqueue.model import MICROSECOND, Options, Outcome
 from taskqueue.states import Status
 
-from worker.context import Lease, TaskContext
+from worker.context import Lease, Stop, TaskContext
 from worker.errors import LeaseLostError, PermanentError, RetryError
 from worker.registry import TaskType
 
 BACKOFF_BASE_S = 2.0
 BACKOFF_CAP_S = 300.0
 UNKNOWN_TYPE_ATTEMPTS = 5
+MAX_REASON_CHARS = 1000
+_STOPPED = {
+    Stop.TIME_LIMIT: "the attempt took longer than its time limit",
+    Stop.NO_HEARTBEAT: "the handler gave no sign of life for longer than its heartbeat_s",
+}
 _log = structlog.get_logger("worker")
+_encode = msgspec.json.Encoder().encode
+_options = msgspec.json.Decoder(Options).decode
 
 
 def backoff_s(attempt: int) -> float:
@@ -29,48 +36,98 @@ def backoff_s(attempt: int) -> float:
     return random.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** (attempt - 1)))  # noqa: S311
 
 
-async def run_attempt(
-    types: Mapping[str, TaskType], resources: Mapping[str, Any], lease: Lease
-) -> Outcome | None:
-    """The outcome of one attempt; None when the lease was lost, as then nothing may be reported."""
+class Attempts:
+    """Runs attempts of the types that this worker serves; `max_result_bytes` is what a result may have."""
+
+    def __init__(
+        self, types: Mapping[str, TaskType], resources: Mapping[str, Any], max_result_bytes: int
+    ) -> None:
+        self._types = types
+        self._resources = resources
+        self._max_result_bytes = max_result_bytes
+
+    def limits(self, lease: Lease) -> tuple[float | None, float | None]:
+        """Seconds that an attempt may take, and may be silent; None for no limit."""
+        kind = self._types.get(lease.claim.type)
+        if kind is None:
+            return None, None
+        own = _options(lease.claim.options).time_limit_s if lease.claim.options else None
+        return own or kind.time_limit_s, kind.heartbeat_s
+
+    async def run(self, lease: Lease) -> Outcome | None:
+        """The outcome of one attempt; None when the lease was lost, as then nothing may be reported.
+
+        Raises CancelledError only if the lease was not told to stop: then the worker itself ends.
+        """
+        claim = lease.claim
+        kind = self._types.get(claim.type)
+        try:
+            if kind is None:  # a newer worker may serve it: a rolling update is under way
+                raise RetryError(f"this worker does not serve the type {claim.type!r}")
+            payload = kind.decode(claim.data)
+            result = await kind.run(payload, TaskContext(lease, self._resources.get(claim.type)))
+            encoded = _encode(result)
+        except asyncio.CancelledError:
+            if lease.stop is None:
+                raise
+            return _stopped(lease, kind)
+        except Exception as error:
+            return _failed(lease, kind, error) if lease.stop is None else _stopped(lease, kind)
+        if len(encoded) > self._max_result_bytes:
+            encoded = self._too_large(lease, len(encoded))
+        return Outcome(claim.id, claim.epoch, Status.COMPLETED, encoded)
+
+    def _too_large(self, lease: Lease, size: int) -> bytes:
+        """The task has done its work, so it is complete: only what it answered is left out."""
+        note = f"the result of {size} bytes was left out: at most {self._max_result_bytes} are kept"
+        _bound(lease).warning("result left out", size_bytes=size)
+        return _encode({"omitted": note})
+
+
+def _bound(lease: Lease) -> structlog.typing.FilteringBoundLogger:
     claim = lease.claim
-    log = _log.bind(task_id=claim.id, type=claim.type, attempt=claim.attempt)
-    kind = types.get(claim.type)
-    limit = UNKNOWN_TYPE_ATTEMPTS if kind is None else kind.max_attempts
-    try:
-        if kind is None:  # a newer worker may serve it: a rolling update is under way
-            raise RetryError(f"this worker does not serve the type {claim.type!r}")
-        payload = decode(claim.data, kind.payload)
-        context = TaskContext(lease, resources.get(claim.type), log)
-        result = msgspec.json.encode(await kind.run(payload, context))
-    except LeaseLostError:
+    return _log.bind(task_id=claim.id, type=claim.type, attempt=claim.attempt)
+
+
+def _stopped(lease: Lease, kind: TaskType | None) -> Outcome | None:
+    if lease.stop is Stop.ASKED:
+        _bound(lease).info("cancelled")
+        return ended(lease, Status.CANCELLED, "cancelled")
+    if lease.stop in _STOPPED:
+        return _failed(lease, kind, RetryError(_STOPPED[lease.stop]))
+    _bound(lease).warning("lease lost, attempt dropped")
+    return None
+
+
+def _failed(lease: Lease, kind: TaskType | None, error: Exception) -> Outcome | None:
+    log = _bound(lease)
+    if isinstance(error, LeaseLostError):
         log.warning("lease lost, attempt dropped")
         return None
-    except (PermanentError, InvalidTaskError) as error:
-        log.warning("task failed for good", error=str(error))
-        return _ended(lease, Status.FAILED, error)
-    except Exception as error:
-        known = error if isinstance(error, RetryError) else RetryError(str(error))
-        if known.counts and claim.attempt >= limit:
-            log.error("task failed, attempts used up", error=str(error), exc_info=known is not error)
-            return _ended(lease, Status.FAILED, error)
-        delay_s = backoff_s(claim.attempt) if known.delay_s is None else known.delay_s
-        log.warning(
-            "attempt failed", error=str(error), retry_in_s=round(delay_s, 3), exc_info=known is not error
-        )
-        return _ended(lease, Status.SCHEDULED, error, delay_s, counts=known.counts)
-    return Outcome(claim.id, claim.epoch, Status.COMPLETED, result)
+    words = str(error) or type(error).__name__
+    if isinstance(error, (PermanentError, InvalidTaskError)):
+        log.warning("task failed for good", error=words)
+        return ended(lease, Status.FAILED, words)
+    known = error if isinstance(error, RetryError) else RetryError(words)
+    unexpected = known is not error
+    if kind is not None and kind.at_most_once:
+        log.error("task failed, its type runs at most once", error=words, exc_info=unexpected)
+        return ended(lease, Status.FAILED, words)
+    if known.counts and lease.claim.attempt >= _attempts_limit(lease, kind):
+        log.error("task failed, attempts used up", error=words, exc_info=unexpected)
+        return ended(lease, Status.FAILED, words)
+    delay_s = backoff_s(lease.claim.attempt) if known.delay_s is None else known.delay_s
+    log.warning("attempt failed", error=words, retry_in_s=round(delay_s, 3), exc_info=unexpected)
+    return ended(lease, Status.SCHEDULED, words, delay_s, counts=known.counts)
 
 
-def _ended(
-    lease: Lease, status: Status, error: Exception, delay_s: float = 0.0, *, counts: bool = True
-) -> Outcome:
-    result = {"error": str(error) or type(error).__name__, "attempts": lease.claim.attempt}
-    return Outcome(
-        lease.claim.id,
-        lease.claim.epoch,
-        status,
-        msgspec.json.encode(result),
-        int(delay_s * MICROSECOND),
-        counts,
-    )
+def _attempts_limit(lease: Lease, kind: TaskType | None) -> int:
+    own = _options(lease.claim.options).max_attempts if lease.claim.options else None
+    return own or (UNKNOWN_TYPE_ATTEMPTS if kind is None else kind.max_attempts)
+
+
+def ended(lease: Lease, status: Status, words: str, delay_s: float = 0.0, *, counts: bool = True) -> Outcome:
+    """An outcome other than completion, with the reason that the history keeps."""
+    claim = lease.claim
+    result = _encode({"error": words[:MAX_REASON_CHARS], "attempts": claim.attempt})
+    return Outcome(claim.id, claim.epoch, status, result, int(delay_s * MICROSECOND), counts)

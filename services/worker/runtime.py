@@ -1,68 +1,78 @@
-"""The worker's loops: claim and settle in one pump, renew, reap, wake; and the drain on SIGTERM."""
+"""The worker: one pump that claims and settles for all its queues, and the drain on SIGTERM."""
 
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import structlog
+from taskqueue import __version__
 from taskqueue.errors import QueueUnavailableError
-from taskqueue.model import MICROSECOND, Claim, ClaimReply, Outcome
-from taskqueue.queue import SLICE, Queue
+from taskqueue.model import ClaimReply, Next
+from taskqueue.queue import Queue
 
-from worker.attempt import run_attempt
+from worker.attempt import Attempts
 from worker.context import Lease
+from worker.periodic import Periodic
 from worker.registry import TaskType
 from worker.settings import WorkerSettings
+from worker.slots import WATCH_S, Slots
+from worker.source import Source
 
-WAKE_S = 5.0
-"""How long one blocking wait lasts; with the reap tick an idle worker makes 1.4 calls a second."""
-REAP_TICK_S = 1.0
-REAP_FLOOR_S = 0.02
-RETRY_PAUSE_S = 0.2
 CONTACT_S = 5.0
 """Readiness wants an answered write this recent: five reap ticks."""
+DRAIN_S = 5.0
+"""How long a worker heeds that a suspect waits to be run alone; then it asks again."""
+SHOWN_TASKS = 100
 _log = structlog.get_logger("worker")
 
 
 class Runtime:
     """One worker. `run` returns after `stop` was called and all it held is settled or handed back.
 
-    `queue` and `waking` are the same queue; `waking` has a connection of its own, as it blocks.
+    `queues` are pairs of the same queue; the second has a connection of its own, as it blocks.
     """
 
     def __init__(
         self,
-        queue: Queue,
-        waking: Queue,
+        queues: list[tuple[Queue, Queue]],
         types: Mapping[str, TaskType],
         resources: Mapping[str, Any],
         settings: WorkerSettings,
     ) -> None:
-        self.name = f"{settings.pod_name}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._queue = queue
-        self._waking = waking
-        self._types = types
-        self._resources = resources
+        pod = re.sub(r"\s", "-", settings.pod_name)
+        self.name = f"{pod}-{os.getpid()}-{secrets.token_hex(3)}"
         self._settings = settings
-        self._lease_us = int(settings.lease_s * MICROSECOND)
-        self._held: dict[str, Lease] = {}  # claimed and not yet settled
-        self._handlers: dict[str, asyncio.Task[None]] = {}
-        self._outcomes: list[Outcome] = []
-        self._sequence = 0
+        self._types = types
+        self._attempts = Attempts(types, resources, settings.max_result_bytes)
         self._changed = asyncio.Event()
-        self._idle = asyncio.Event()  # the queue was found empty: wait for a token
-        self._token = False
+        self.slots = Slots(
+            settings.worker_concurrency,
+            self._attempt,
+            self._attempts.limits,
+            prefetch=all(kind.prefetch for kind in types.values()),
+        )
+        self._sources = [
+            Source(queue, waking, self.name, self.slots, settings, self._about, self._changed)
+            for queue, waking in queues
+        ]
+        self._started = datetime.now(UTC).isoformat()
+        self._alone: Lease | None = None
+        self._drain_until = float("-inf")
+        self._grace_end: float | None = None
         self._stopping = False
-        self._contact = float("-inf")
 
     @property
     def ready(self) -> bool:
         """Whether this worker takes tasks: Redis took a write of it lately and it is not stopping."""
-        return not self._stopping and time.monotonic() - self._contact < CONTACT_S
+        oldest = min(source.contact for source in self._sources)
+        return not self._stopping and time.monotonic() - oldest < CONTACT_S
 
     def stop(self) -> None:
         """Claims nothing more; what is under way may finish within the grace period."""
@@ -71,185 +81,168 @@ class Runtime:
 
     async def run(self) -> None:
         """Works until stopped. A loop that fails ends the worker with its error."""
-        helpers = [
-            asyncio.create_task(loop, name=name)
-            for name, loop in (("renew", self._renew()), ("reap", self._reap()), ("wake", self._wake()))
-        ]
         pump = asyncio.create_task(self._pump(), name="pump")
+        loops = [
+            pump,
+            asyncio.create_task(self._watch(), name="watch"),
+            asyncio.create_task(self._periodic(), name="periodic"),
+        ]
+        for source in self._sources:
+            loops += [
+                asyncio.create_task(loop, name=f"{name} {source.queue.name}")
+                for name, loop in (
+                    ("renew", source.renew()),
+                    ("reap", source.reap()),
+                    ("wake", source.wake()),
+                )
+            ]
         try:
-            await asyncio.wait([pump, *helpers], return_when=asyncio.FIRST_COMPLETED)
-            for loop in (pump, *helpers):
+            await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
+            for loop in loops:
                 if loop.done():
                     loop.result()
         finally:
-            for loop in (pump, *helpers):
+            for loop in loops:
                 loop.cancel()
-            await asyncio.gather(pump, *helpers, return_exceptions=True)
+            await asyncio.gather(*loops, return_exceptions=True)
             await self._leave()
 
     # -- claiming and settling --------------------------------------------------------------
 
     async def _pump(self) -> None:
-        grace_end: float | None = None
         while True:
             self._changed.clear()
-            if self._stopping and grace_end is None:
-                grace_end = time.monotonic() + self._settings.shutdown_grace_s
-                _log.info("stopping", under_way=len(self._handlers))
-            if self._stopping and not self._handlers and not self._outcomes:
+            if self._stopping and self._grace_end is None:
+                await self._begin_to_stop()
+            if self._stopping and not self.slots.held and not any(s.outcomes for s in self._sources):
                 return
-            if self._has_a_call_to_make():
-                await self._call(grace_end)
-            elif grace_end is None:
-                await self._changed.wait()
+            source = self._next_source()
+            if source is not None:
+                await self._call(source)
             else:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), max(0.0, grace_end - time.monotonic()))
-            if grace_end is not None and time.monotonic() >= grace_end:
+                await self._await_change()
+            if self._grace_end is not None and time.monotonic() >= self._grace_end:
                 return
 
-    def _free(self) -> int:
-        return 0 if self._stopping else self._settings.worker_concurrency - len(self._handlers)
+    def _next_source(self) -> Source | None:
+        """One with a call to make; each has its turn."""
+        room = self._room()
+        for i, source in enumerate(self._sources):
+            if source.outcomes or (
+                not self._stopping and (source.token or (room and not source.idle.is_set()))
+            ):
+                self._sources = [*self._sources[i + 1 :], *self._sources[:i], source]
+                return source
+        return None
 
-    def _has_a_call_to_make(self) -> bool:
-        return bool(self._outcomes) or self._token or (self._free() > 0 and not self._idle.is_set())
+    def _room(self) -> int:
+        now = time.monotonic()
+        if self._stopping or self._runs_alone():
+            return 0
+        if now < self._drain_until:
+            return 0 if self._holding() else 1
+        return self.slots.room
 
-    async def _call(self, give_up_at: float | None) -> None:
-        """One round trip, repeated under one sequence number until it is answered."""
-        outcomes, self._outcomes = self._outcomes[:SLICE], self._outcomes[SLICE:]
-        want = min(self._free(), SLICE)
-        self._token = False
-        self._sequence += 1
-        while True:
-            sent = time.monotonic()
-            try:
-                reply = await self._queue.settle_and_claim(
-                    self.name,
-                    self._sequence,
-                    outcomes,
-                    want,
-                    lease_us=self._lease_us,
-                    wait_us=int((WAKE_S + 1) * MICROSECOND),
-                )
-                break
-            except QueueUnavailableError as error:
-                if give_up_at is not None and time.monotonic() > give_up_at:
-                    return
-                _log.warning("redis is away", error=str(error), unsettled=len(outcomes))
-                await asyncio.sleep(RETRY_PAUSE_S)
-        self._contact = time.monotonic()
-        self._settled(outcomes, reply)
-        if len(reply.claims) < want:
-            self._idle.set()
-        else:
-            self._idle.clear()
-        await self._start(reply.claims, sent + self._settings.lease_s)
+    def _runs_alone(self) -> bool:
+        alone = self._alone
+        return alone is not None and any(s.held.get(alone.claim.id) is alone for s in self._sources)
 
-    def _settled(self, outcomes: list[Outcome], reply: ClaimReply) -> None:
-        for outcome in outcomes:
-            self._held.pop(outcome.id, None)
-        for task_id in reply.lost:
-            _log.warning("report refused, the lease was lost", task_id=task_id)
+    def _holding(self) -> int:
+        return sum(len(source.held) for source in self._sources)
 
-    async def _start(self, claims: list[Claim], deadline: float) -> None:
-        if claims and self._stopping:  # claimed while SIGTERM came: nothing was begun
-            with contextlib.suppress(QueueUnavailableError):  # else the leases lapse by themselves
-                await self._queue.release(self.name, [(c.id, c.epoch, False) for c in claims], leave=False)
+    async def _await_change(self) -> None:
+        """Until something happens, the grace period is over, or it is time to ask again."""
+        ends = [end for end in (self._grace_end, self._drain_until) if end and end > time.monotonic()]
+        if not ends:
+            await self._changed.wait()
             return
-        for claim in claims:
-            lease = Lease(claim, deadline)
-            self._held[claim.id] = lease
-            self._handlers[claim.id] = asyncio.create_task(self._attempt(lease), name=claim.id)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), max(0.001, min(ends) - time.monotonic()))
+
+    async def _call(self, source: Source) -> None:
+        want = self._room()
+        try:
+            reply, sent = await source.call(want, self._holding(), self._grace_end)
+        except QueueUnavailableError:
+            return  # the grace period is over
+        self._heed(source, reply, want)
+        await self._start(source, reply, sent + self._settings.lease_s)
+
+    def _heed(self, source: Source, reply: ClaimReply, want: int) -> None:
+        self._drain_until = time.monotonic() + DRAIN_S if reply.next is Next.DRAIN else float("-inf")
+        if reply.next is Next.WAIT and want > len(reply.claims):
+            source.idle.set()
+        else:
+            source.idle.clear()
+
+    async def _start(self, source: Source, reply: ClaimReply, deadline: float) -> None:
+        leases = [Lease(claim, deadline, source.report) for claim in reply.claims]
+        if leases and self._stopping:  # claimed while SIGTERM came: nothing was begun
+            await source.hand_back(leases)
+            return
+        for lease in leases:
+            source.held[lease.claim.id] = lease
+        if reply.next is Next.ALONE:
+            (self._alone,) = leases
+        self.slots.start(leases)
 
     async def _attempt(self, lease: Lease) -> None:
-        task_id = lease.claim.id
-        try:
-            outcome = await run_attempt(self._types, self._resources, lease)
-        except asyncio.CancelledError:
-            if not lease.lost:
-                raise  # shutting down: `_leave` hands the task back
-            outcome = None
-        finally:
-            if self._handlers.get(task_id) is asyncio.current_task():
-                del self._handlers[task_id]
-            self._changed.set()
-        if outcome is not None:
-            self._outcomes.append(outcome)
-        elif self._held.get(task_id) is lease:
-            del self._held[task_id]
+        # Past its deadline nothing is begun: a worker that was frozen thaws with old claims in hand.
+        outcome = await self._attempts.run(lease) if lease.held else None
+        assert lease.report is not None
+        lease.report(lease, outcome)
 
-    # -- the other loops --------------------------------------------------------------------
-
-    async def _renew(self) -> None:
-        """In the handlers' own loop on purpose: a loop that is stuck must lose its leases."""
-        pause_s = self._settings.renew_s
+    async def _watch(self) -> None:
+        """Time limits and heartbeats; and nothing waits here that another worker could begin."""
         while True:
-            await asyncio.sleep(pause_s)
-            pause_s = self._settings.renew_s
-            leases = list(self._held.values())
-            if not leases:
-                continue
-            sent = time.monotonic()
-            try:
-                lost = await self._queue.renew(
-                    [(lease.claim.id, lease.claim.epoch) for lease in leases], lease_us=self._lease_us
-                )
-            except QueueUnavailableError:
-                pause_s = RETRY_PAUSE_S
-                continue
-            gone = set(lost)
-            for lease in leases:
-                if lease.claim.id not in gone:
-                    lease.deadline = sent + self._settings.lease_s
-                elif self._held.get(lease.claim.id) is lease:  # else settled while this call was under way
-                    self._drop(lease)
+            await asyncio.sleep(WATCH_S if self.slots.running else WATCH_S * 5)
+            self.slots.watch()
+            if self.slots.stale:
+                await self._hand_back_backlog()
 
-    def _drop(self, lease: Lease) -> None:
-        lease.lost = True
-        handler = self._handlers.get(lease.claim.id)
-        if handler is not None:
-            _log.warning("lease lost, handler cancelled", task_id=lease.claim.id)
-            handler.cancel()
-
-    async def _reap(self) -> None:
-        retention_us = int(self._settings.retention_s * MICROSECOND)
-        while True:
-            pause_s = REAP_TICK_S
-            try:
-                reply = await self._queue.reap(self.name, lease_us=self._lease_us, retention_us=retention_us)
-            except QueueUnavailableError:
-                pause_s = RETRY_PAUSE_S
-            else:
-                self._contact = time.monotonic()
-                for task_id in reply.taken_back:
-                    _log.warning("lease of another worker lapsed, task queued again", task_id=task_id)
-                if reply.more:
-                    pause_s = REAP_FLOOR_S
-                elif reply.next_due_us is not None:
-                    pause_s = min(REAP_TICK_S, max(REAP_FLOOR_S, reply.next_due_us / MICROSECOND))
-            await asyncio.sleep(pause_s)
-
-    async def _wake(self) -> None:
-        while True:
-            await self._idle.wait()
-            try:
-                self._token = await self._waking.wait_for_wake(WAKE_S) or self._token
-            except QueueUnavailableError:
-                await asyncio.sleep(RETRY_PAUSE_S)
-            self._idle.clear()
-            self._changed.set()
+    async def _periodic(self) -> None:
+        await Periodic(self._sources[0].queue, self._types).run()
+        await asyncio.Event().wait()  # no type has a cron; a loop of the worker does not end
 
     # -- leaving ----------------------------------------------------------------------------
 
+    async def _begin_to_stop(self) -> None:
+        self._grace_end = time.monotonic() + self._settings.shutdown_grace_s
+        _log.info("stopping", under_way=len(self.slots.running), not_begun=len(self.slots.backlog))
+        await self._hand_back_backlog()
+
+    async def _hand_back_backlog(self) -> None:
+        waiting = self.slots.take_backlog()
+        for source in self._sources:
+            if leases := [lease for lease in waiting if source.held.get(lease.claim.id) is lease]:
+                await source.hand_back(leases)
+
     async def _leave(self) -> None:
         """Cancels what outlived the grace period, reports what ended, hands back the rest."""
-        handlers = list(self._handlers.values())
-        for handler in handlers:
-            handler.cancel()
-        await asyncio.gather(*handlers, return_exceptions=True)
-        with contextlib.suppress(QueueUnavailableError):  # else the leases lapse by themselves
-            while self._outcomes:
-                await self._call(time.monotonic())
-            rest = [(lease.claim.id, lease.claim.epoch, True) for lease in self._held.values()]
-            await self._queue.release(self.name, rest, leave=True)
-            _log.info("stopped", handed_back=len(rest))
+        await self.slots.close()
+        for source in self._sources:
+            with contextlib.suppress(QueueUnavailableError):  # else the leases lapse by themselves
+                while source.outcomes:
+                    await source.call(0, len(source.held), time.monotonic())
+            rest = list(source.held.values())
+            await source.hand_back(rest, leave=True)
+            _log.info("stopped", queue=source.queue.name, handed_back=len(rest))
+
+    def _about(self) -> bytes:
+        """What the list of workers shows of this one."""
+        shown = [lease.claim.id for lease in self.slots.running.values()][:SHOWN_TASKS]
+        return msgspec.json.encode(
+            {
+                "pod": self._settings.pod_name,
+                "node": self._settings.node_name,
+                "version": __version__,
+                "started_at": self._started,
+                "concurrency": self._settings.worker_concurrency,
+                "queues": sorted(source.queue.name for source in self._sources),
+                "types": sorted(self._types),
+                "schedules": {name: kind.cron for name, kind in self._types.items() if kind.cron},
+                "running": len(self.slots.running),
+                "tasks": shown,
+                "stopping": self._stopping,
+            }
+        )

@@ -253,6 +253,35 @@ class TestRedis:
         assert objects.environment("task-api")["REDIS_URL"] == "rediss://cache.test:6380/2"
         assert objects.environment("task-worker")["REDIS_PASSWORD"]
 
+    def test_an_external_one_gets_its_users_passwords_and_authority(self):
+        external = {
+            "url": "rediss+sentinel://a.test/main/0",
+            "username": "queue",
+            "sentinelUsername": "watch",
+            "caCertificate": "-----BEGIN CERTIFICATE-----\n",
+            "requireAof": True,
+        }
+        objects = objects_with(redis={"external": external}, sentinelPassword="hush")
+        for app in ("task-api", "task-worker"):
+            environment = objects.environment(app)
+            assert environment["REDIS_URL"] == external["url"]
+            assert (environment["REDIS_USERNAME"], environment["REDIS_SENTINEL_USERNAME"]) == (
+                "queue",
+                "watch",
+            )
+            assert environment["REDIS_REQUIRE_AOF"] == "true"
+            assert environment["REDIS_PASSWORD"]
+            assert environment["REDIS_SENTINEL_PASSWORD"]
+            folder, _, file = environment["REDIS_CA_FILE"].rpartition("/")
+            (mount,) = [m for m in objects.container(app)["volumeMounts"] if m["mountPath"] == folder]
+            volumes = objects.one("Deployment", app)["spec"]["template"]["spec"]["volumes"]
+            (volume,) = [v for v in volumes if v["name"] == mount["name"]]
+            assert file in objects.one("ConfigMap", volume["configMap"]["name"])["data"]
+
+    def test_its_own_must_keep_an_append_only_file(self, objects: Objects):
+        assert objects.environment("task-api")["REDIS_REQUIRE_AOF"] == "true"
+        assert objects.environment("task-worker")["REDIS_REQUIRE_AOF"] == "true"
+
     def test_an_external_one_without_password_has_no_secret(self):
         objects = objects_with(redisPassword=None, redis={"external": {"url": "redis://cache.test:6379/0"}})
         assert not objects.of("Secret")

@@ -10,6 +10,7 @@ from infra.settings import SettingsError, StackConfig, load
 from tests.infra.conftest import LEAST, SMTP, config_of, merged, settings_with
 
 Wrong = Callable[..., list[str]]
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 
 def test_the_defaults_are_those_of_the_contract():
@@ -159,10 +160,51 @@ def test_secrets_are_not_shown_with_the_settings():
 def test_an_external_redis_needs_no_password():
     settings = settings_with(redisPassword=None, redis={"external": {"url": "rediss://cache.test:6380/0"}})
     assert settings.redis.external
-    assert settings.redis.external.port == 6380
+    assert settings.redis.external.reached_ports == (6380,)
 
 
-@pytest.mark.parametrize("url", ["http://cache.test", "redis://", "redis://:secret@cache.test:6379"])
+@pytest.mark.parametrize(
+    ("external", "form", "ports"),
+    [
+        ({"url": "redis+sentinel://a,b:26380/main/0"}, "+sentinel", (26379, 26380, 6379)),
+        ({"url": "rediss+sentinel://a/main", "ports": [6390]}, "+sentinel", (26379, 6390)),
+        ({"url": "redis+cluster://a:7000,[::1]", "ports": [7001]}, "+cluster", (7000, 6379, 7001)),
+    ],
+)
+def test_an_external_redis_may_be_under_sentinels_or_a_cluster(
+    external: dict[str, Any], form: str, ports: tuple[int, ...]
+):
+    found = settings_with(redis={"external": external}).redis.external
+    assert found
+    assert (found.form, found.reached_ports) == (form, ports)
+
+
+@pytest.mark.parametrize(
+    ("redis", "secrets", "key"),
+    [
+        ({"url": "redis+sentinel://a"}, {}, "redis.external.url"),
+        ({"url": "redis://a", "caCertificate": PEM}, {}, "redis.external.caCertificate"),
+        ({"url": "rediss://a", "caCertificate": "no PEM"}, {}, "redis.external.caCertificate"),
+        ({"url": "redis://a", "username": "ada"}, {"redisPassword": None}, "redisPassword"),
+        ({"url": "redis://a"}, {"sentinelPassword": "hush"}, "sentinelPassword"),
+        ({"url": "redis+sentinel://a/s", "sentinelUsername": "ada"}, {}, "sentinelPassword"),
+    ],
+)
+def test_settings_of_an_external_redis_that_do_not_fit_together_are_refused(
+    wrong: Wrong, redis: dict[str, Any], secrets: dict[str, Any], key: str
+):
+    (problem,) = wrong(redis={"external": redis}, **secrets)
+    assert problem.startswith(f"{key}: ")
+    assert "hush" not in problem
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://cache.test", "redis://", "redis://:secret@cache.test:6379", "redis+other://cache.test"),
+        "redis+cluster://a,ada:secret@b",
+    ],
+)
 def test_an_external_redis_is_a_redis_url_without_password(wrong: Wrong, url: str):
     (problem,) = wrong(redis={"external": {"url": url}})
     assert problem.startswith("redis.external.url: ")

@@ -2,22 +2,22 @@
 
 import asyncio
 from collections.abc import Callable
-from itertools import pairwise
 
 import pytest
+from taskqueue import suitability
 from taskqueue.connection import Connection
 from taskqueue.errors import QueueFullError, TaskNotFoundError, UnsuitableRedisError
 from taskqueue.ids import new_id
-from taskqueue.model import MICROSECOND, Claim, ClaimReply, NewTask, Outcome
+from taskqueue.model import MICROSECOND, Claim, ClaimReply, NewTask, Outcome, Receipt, Retention
 from taskqueue.queue import Queue
-from taskqueue.states import TRANSITIONS, Status
+from taskqueue.states import Status
 
 from tests.fixtures.processes import RedisServer
 from tests.integration.conftest import Clock
 
 LEASE_US = 10 * MICROSECOND
 WAIT_US = 6 * MICROSECOND
-DAY_US = 86_400 * MICROSECOND
+RETENTION = Retention.uniform(86_400 * MICROSECOND)
 
 
 class Worker:
@@ -38,8 +38,8 @@ class Worker:
         return (await self.call(want)).claims
 
     async def reap(self) -> list[str]:
-        reply = await self.queue.reap(self.name, lease_us=LEASE_US, retention_us=DAY_US)
-        return reply.taken_back
+        reply = await self.queue.reap(self.name, lease_us=LEASE_US, retention=RETENTION)
+        return reply.lapsed
 
 
 def completed(claim: Claim) -> Outcome:
@@ -52,7 +52,7 @@ def tasks(count: int) -> list[NewTask]:
 
 async def stored(queue: Queue, count: int) -> list[NewTask]:
     made = tasks(count)
-    assert await queue.enqueue(made) == [True] * count
+    assert await queue.enqueue(made) == [Receipt(task.id, stored=True) for task in made]
     return made
 
 
@@ -67,7 +67,8 @@ async def let_lapse(worker: Worker, clock: Clock, seconds: float = 10.5) -> list
 
 async def test_an_enqueue_that_is_repeated_stores_the_task_once(queue: Queue) -> None:
     made = await stored(queue, 3)
-    assert await queue.enqueue([*made, *tasks(1)]) == [False, False, False, True]
+    receipts = await queue.enqueue([*made, *tasks(1)])
+    assert [isinstance(r, Receipt) and r.stored for r in receipts] == [False, False, False, True]
     assert (await queue.stats()).queued == 4
 
 
@@ -146,7 +147,7 @@ async def test_a_renewed_lease_is_never_taken_back(queue: Queue, clock: Clock) -
     (claim,) = await worker.claim()
     await other.reap()
     for _ in range(20):
-        assert await queue.renew([(claim.id, claim.epoch)], lease_us=LEASE_US) == []
+        assert await queue.renew([(claim.id, claim.epoch, None)], lease_us=LEASE_US) == []
         assert await let_lapse(other, clock, 3) == []
     assert (await worker.call(0, completed(claim))).lost == []
 
@@ -156,7 +157,7 @@ async def test_renewing_tells_which_leases_are_lost(queue: Queue, clock: Clock) 
     worker, other = Worker(queue, "a"), Worker(queue, "b")
     first, second = await worker.claim(2)
     await worker.call(0, completed(first))
-    held = [(first.id, first.epoch), (second.id, second.epoch), (second.id, second.epoch + 1)]
+    held = [(c.id, c.epoch + more, None) for c, more in ((first, 0), (second, 0), (second, 1))]
     assert await queue.renew(held, lease_us=LEASE_US) == [made[0].id, made[1].id]
     assert await other.claim() == []
 
@@ -247,59 +248,21 @@ async def test_a_full_redis_refuses_new_tasks_and_still_drains(queue: Queue, red
         for _ in range(5):
             (claim,) = await worker.claim()
             await worker.call(0, completed(claim))
-            await queue.renew([(claim.id, claim.epoch)], lease_us=LEASE_US)
+            await queue.renew([(claim.id, claim.epoch, None)], lease_us=LEASE_US)
             await worker.reap()
         assert (await queue.stats()).completed == 5
     finally:
         redis.cli("config", "set", "maxmemory", "0")
 
 
-async def test_a_redis_that_may_evict_is_refused(queue: Queue, redis: RedisServer) -> None:
-    await queue.check_suitable()
+async def test_a_redis_that_may_evict_is_refused(
+    redis: RedisServer, connect: Callable[[RedisServer], Connection]
+) -> None:
+    connection = connect(redis)
+    await suitability.check(connection, require_aof=False)
     redis.cli("config", "set", "maxmemory-policy", "allkeys-lru")
     try:
         with pytest.raises(UnsuitableRedisError, match="noeviction"):
-            await queue.check_suitable()
+            await suitability.check(connection, require_aof=False)
     finally:
         redis.cli("config", "set", "maxmemory-policy", "noeviction")
-
-
-async def test_the_scripts_make_every_transition_of_the_table_and_no_other(
-    queue: Queue, clock: Clock
-) -> None:
-    (made,) = await stored(queue, 1)
-    worker = Worker(queue, "a")
-    seen: list[Status] = [Status.QUEUED]
-
-    async def look() -> None:
-        status = (await queue.get(made.id)).status
-        if status is not seen[-1]:
-            seen.append(status)
-
-    async def claim() -> Claim:
-        (claimed,) = await worker.claim()
-        await look()
-        return claimed
-
-    await worker.reap()
-    first = await claim()
-    await queue.release("a", [(first.id, first.epoch, False)], leave=False)
-    await look()
-    await claim()
-    await let_lapse(worker, clock)
-    await look()
-    third = await claim()
-    await worker.call(0, Outcome(third.id, third.epoch, Status.SCHEDULED, b"{}", MICROSECOND))
-    await look()
-    clock.pass_s(1.5)
-    await worker.reap()
-    await look()
-    fourth = await claim()
-    await worker.call(0, completed(fourth))
-    await look()
-    (other,) = await stored(queue, 1)
-    (fifth,) = await worker.claim()
-    await worker.call(0, Outcome(fifth.id, fifth.epoch, Status.FAILED, b"{}"))
-    assert (await queue.get(other.id)).status is Status.FAILED
-    pairs = {*pairwise(seen), (Status.PROCESSING, Status.FAILED)}
-    assert pairs == {(a, b) for a, after in TRANSITIONS.items() for b in after}

@@ -8,14 +8,14 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from taskqueue.decoding import decode
+from taskqueue.decoding import decoder
 from taskqueue.errors import InvalidTaskError
 from taskqueue.ids import new_id, queue_of
 from taskqueue.model import Claim, rfc3339
 from taskqueue.payloads.email import EmailPayload
 from taskqueue.settings import SettingsError, describe, load
 from worker.attempt import BACKOFF_CAP_S, backoff_s
-from worker.context import Lease
+from worker.context import Lease, Stop
 from worker.email.message import build
 from worker.email.settings import EmailSettings
 from worker.registry import discover, task
@@ -52,7 +52,7 @@ def test_times_are_rfc_3339_with_microseconds(time_us: int) -> None:
 
 def test_decoding_names_every_fault() -> None:
     with pytest.raises(InvalidTaskError) as caught:
-        decode(b'{"note": 3}', Tiny)
+        decoder(Tiny)(b'{"note": 3}')
     assert {f.field for f in caught.value.fields} == {"data.n", "data.note"}
 
 
@@ -85,7 +85,7 @@ def test_a_lease_ends_by_its_own_deadline_or_when_lost() -> None:
     claim = Claim("id", 1, "email", b"{}", CREATED_US, 1)
     assert Lease(claim, time.monotonic() + 60).held
     assert not Lease(claim, time.monotonic() - 0.001).held
-    assert not Lease(claim, time.monotonic() + 60, lost=True).held
+    assert not Lease(claim, time.monotonic() + 60, stop=Stop.LEASE_LOST).held
 
 
 def test_a_type_needs_a_struct_for_its_payload() -> None:

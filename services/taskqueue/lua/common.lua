@@ -4,17 +4,32 @@
 --          asks for keys to be declared so that it can route a call; the braces put every key
 --          of a queue into the slot of KEYS[1], so keys computed here are always in reach.
 -- ARGV[1]  now in microseconds since 1970, or '' for Redis' own clock (tests move time).
+--
+-- A task is a HASH `task:<id>`. Always there: v (form), s (status), t (type), d (data), c (created),
+-- e (epoch: raised by each claim), a (attempts). Where they apply: u (last change of status),
+-- r (result), w (worker of the last claim), p (priority, 1 if absent), o (options, opaque here),
+-- k (how often its worker was lost), x (tombstones of it in ready lists), z (asked for while it
+-- ran: cancel or purge), h (history, a line an attempt that did not complete), g (progress).
 local PREFIX = KEYS[1]
-local READY = PREFIX .. 'ready:1'         -- LIST of ids that wait; taken from the left
-local SCHEDULED = PREFIX .. 'scheduled'   -- ZSET id -> due, µs
-local RUNNING = PREFIX .. 'running'       -- ZSET id -> end of the lease, µs; all that is in flight
-local DONE = PREFIX .. 'done'             -- ZSET id -> finished, µs
-local DEAD = PREFIX .. 'dead'             -- ZSET id -> finished, µs
-local INDEX = PREFIX .. 'index'           -- ZSET of all ids, score 0: uuid7 sorts by time
-local COUNTERS = PREFIX .. 'counters'     -- HASH of totals since the queue began
-local WAKE = PREFIX .. 'wake'             -- LIST of tokens that idle workers block on
-local WAITING = PREFIX .. 'waiting'       -- ZSET worker -> until when it waits, µs
-local WORKERS = PREFIX .. 'workers'       -- ZSET worker -> last seen, µs
+local FORM = 2                              -- of stored tasks; 1 knew no p, o, k, x, z, h, g, w
+local PRIORITIES = { '0', '1', '2' }        -- high, normal, low
+local SUSPECTS = PREFIX .. 'suspects'       -- LIST of ids that wait to be run alone
+local SCHEDULED = PREFIX .. 'scheduled'     -- ZSET id -> due, µs
+local RUNNING = PREFIX .. 'running'         -- ZSET id -> end of the lease, µs; all that is in flight
+local FINISHED = {                          -- ZSETs id -> finished, µs
+  completed = PREFIX .. 'done',
+  failed = PREFIX .. 'dead',
+  cancelled = PREFIX .. 'cancelled',
+}
+local CANCELLING = PREFIX .. 'cancelling'   -- SET of ids in flight with a z
+local INDEX = PREFIX .. 'index'             -- ZSET of all ids, score 0: uuid7 sorts by time
+local COUNTERS = PREFIX .. 'counters'       -- HASH of totals since the queue began, and tombstones
+local CONTROL = PREFIX .. 'control'         -- HASH: paused; isolator, isolator_until
+local MODES = PREFIX .. 'modes'             -- HASH type -> at-most-once, for types that are
+local WAKE = PREFIX .. 'wake'               -- LIST of tokens that idle workers block on
+local WAITING = PREFIX .. 'waiting'         -- ZSET worker -> until when it waits, µs
+local WORKERS = PREFIX .. 'workers'         -- ZSET worker -> last seen, µs
+local HISTORY_LINES = 20
 
 local function task_key(id)
   return PREFIX .. 'task:' .. id
@@ -22,6 +37,11 @@ end
 
 local function worker_key(worker)
   return PREFIX .. 'worker:' .. worker
+end
+
+-- LIST of ids that wait; taken from the left.
+local function ready_key(priority)
+  return PREFIX .. 'ready:' .. (priority or '1')
 end
 
 -- Lua prints large numbers as 1.8e+15; Redis must get whole digits.
@@ -37,6 +57,14 @@ local function clock()
   return time[1] * 1000000 + time[2]
 end
 
+local function waiting_tasks()
+  local total = redis.call('LLEN', SUSPECTS)
+  for _, priority in ipairs(PRIORITIES) do
+    total = total + redis.call('LLEN', ready_key(priority))
+  end
+  return total
+end
+
 -- Wakes as many waiting workers as there is work for. Tokens stand apart from tasks and never
 -- exceed the waiters, so a token that dies with its holder costs a reap tick, never a task.
 local function wake(now)
@@ -47,7 +75,10 @@ local function wake(now)
   if redis.call('ZREMRANGEBYSCORE', WAITING, '-inf', digits(now)) > 0 then
     waiting = redis.call('ZCARD', WAITING)
   end
-  local missing = math.min(waiting, redis.call('LLEN', READY)) - redis.call('LLEN', WAKE)
+  if redis.call('HEXISTS', CONTROL, 'paused') == 1 then
+    return
+  end
+  local missing = math.min(waiting, waiting_tasks()) - redis.call('LLEN', WAKE)
   for _ = 1, missing do
     redis.call('RPUSH', WAKE, '1')
   end
@@ -56,16 +87,14 @@ end
 -- Whether this claim of the task is still the one that holds it.
 local function holds(id, epoch)
   local held = redis.call('HMGET', task_key(id), 's', 'e')
-  return held[1] == 'processing' and held[2] == epoch
+  return held[1] == 'processing' and tonumber(held[2]) == tonumber(epoch)
 end
 
--- Puts tasks (first of the list first) back at the head of the queue.
-local function requeue(ids, now)
-  for i = #ids, 1, -1 do
-    redis.call('HSET', task_key(ids[i]), 's', 'queued', 'u', digits(now))
-    redis.call('ZREM', RUNNING, ids[i])
-    redis.call('LPUSH', READY, ids[i])
-  end
+-- Queues a task that is in no other place: at the head of its list, or at the tail.
+local function queue_task(id, stamp, push)
+  local key = task_key(id)
+  redis.call('HSET', key, 's', 'queued', 'u', stamp)
+  redis.call(push, ready_key(redis.call('HGET', key, 'p')), id)
 end
 
 -- scheduled -> queued, for what is due; at most 100 a call keeps every script short.
@@ -76,7 +105,59 @@ local function promote(now)
   end
   redis.call('ZREM', SCHEDULED, unpack(due))
   for _, id in ipairs(due) do
-    redis.call('HSET', task_key(id), 's', 'queued', 'u', digits(now))
+    queue_task(id, digits(now), 'RPUSH')
   end
-  redis.call('RPUSH', READY, unpack(due))
+end
+
+-- Adds a line to the history: attempt, worker, began, ended, outcome, reason (JSON), by tabs.
+local function note_attempt(key, stamp, outcome, reason)
+  local task = redis.call('HMGET', key, 'h', 'a', 'w', 'u')
+  local line = table.concat({ task[2], task[3] or '', task[4] or '', stamp, outcome, reason }, '\t')
+  local history = task[1] and (task[1] .. '\n' .. line) or line
+  local _, breaks = string.gsub(history, '\n', '\n')
+  if breaks >= HISTORY_LINES then
+    history = string.gsub(history, '^[^\n]*\n', '', 1)
+  end
+  redis.call('HSET', key, 'h', history)
+end
+
+-- Removes every trace of a task that is in no list and no set but the index.
+local function erase(id)
+  redis.call('DEL', task_key(id))
+  redis.call('ZREM', INDEX, id)
+end
+
+-- The end of a task that is in no other place. status: completed, failed or cancelled.
+local function finish(id, status, stamp, result)
+  redis.call('HSET', task_key(id), 's', status, 'u', stamp, 'r', result)
+  redis.call('ZADD', FINISHED[status], stamp, id)
+  redis.call('HINCRBY', COUNTERS, status, 1)
+end
+
+-- Carries out what was asked for while the task ran; it is in no other place any more.
+local function carry_out(id, asked, stamp, result)
+  redis.call('SREM', CANCELLING, id)
+  if asked == 'purge' then
+    erase(id)
+    redis.call('HINCRBY', COUNTERS, 'purged', 1)
+  else
+    redis.call('HDEL', task_key(id), 'z')
+    finish(id, 'cancelled', stamp, result)
+  end
+end
+
+-- The end of an attempt whose worker is gone: false if the task may not be run again.
+local function lost_attempt(id, stamp)
+  local key = task_key(id)
+  local task = redis.call('HMGET', key, 'z', 't')
+  note_attempt(key, stamp, 'lost', '"its worker did not report in time"')
+  if task[1] then
+    carry_out(id, task[1], stamp, '{"error":"cancelled"}')
+    return false
+  end
+  if redis.call('HGET', MODES, task[2]) == 'at-most-once' then
+    finish(id, 'failed', stamp, '{"error":"its worker was lost, and this type runs at most once"}')
+    return false
+  end
+  return true
 end

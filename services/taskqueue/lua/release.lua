@@ -1,25 +1,36 @@
 #!lua flags=allow-oom
--- Hands tasks back to the head of the queue. Transition: processing -> queued.
+-- Hands tasks back to the head of the queue.
+-- Transitions: processing -> queued, or failed if it was begun and its type runs at most once, or
+-- cancelled or (nothing) if that was asked for.
 --
 -- allow-oom: a full queue must still drain.
--- ARGV[2]    worker
--- ARGV[3]    '1' if the worker leaves for good and must not be waited for
--- ARGV[4..]  per task: id, epoch, '1' if the attempt was begun (it then counts), else '0'
--- Returns    the ids that this worker no longer held
+-- ARGV[2]  worker
+-- ARGV[3]  '1' if the worker leaves for good and must not be waited for
+-- ARGV[4]  msgpack: an array of [id, epoch, whether the attempt was begun (it then counts)]
+-- Returns  the ids that this worker no longer held
 local now = clock()
-local lost, back = {}, {}
-for i = 4, #ARGV, 3 do
-  local id = ARGV[i]
-  if holds(id, ARGV[i + 1]) then
-    if ARGV[i + 2] == '0' then
+local stamp = digits(now)
+local leases = cmsgpack.unpack(ARGV[4])
+local lost = {}
+for i = #leases, 1, -1 do
+  local id, begun = leases[i][1], leases[i][3]
+  if holds(id, leases[i][2]) then
+    redis.call('ZREM', RUNNING, id)
+    if not begun then
       redis.call('HINCRBY', task_key(id), 'a', -1)
+      local asked = redis.call('HGET', task_key(id), 'z')
+      if asked then
+        carry_out(id, asked, stamp, '{"error":"cancelled"}')
+      else
+        queue_task(id, stamp, 'LPUSH')
+      end
+    elseif lost_attempt(id, stamp) then
+      queue_task(id, stamp, 'LPUSH')
     end
-    back[#back + 1] = id
   else
-    lost[#lost + 1] = id
+    table.insert(lost, 1, id)
   end
 end
-requeue(back, now)
 if ARGV[3] == '1' then
   redis.call('ZREM', WAITING, ARGV[2])
   redis.call('ZREM', WORKERS, ARGV[2])

@@ -11,7 +11,13 @@ from worker.email.transport import Transport, open_transport
 from worker.registry import task
 
 
-@task("email", settings=EmailSettings, open_resource=open_transport)
+@task(
+    "email",
+    time_limit_s=300,
+    prefetch=False,  # a mail waits for a free place in Redis, where every worker can take it
+    settings=EmailSettings,
+    open_resource=open_transport,
+)
 async def send_email(payload: EmailPayload, context: TaskContext[Transport]) -> dict[str, Any]:
     """The result names the transport, the Message-ID and the server's answer."""
     transport = context.resource

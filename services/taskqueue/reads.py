@@ -1,0 +1,161 @@
+"""What can be looked up in a queue: tasks, pages of them, dead letters, totals, workers."""
+
+from typing import Any
+
+import msgspec
+
+from taskqueue.core import QueueCore
+from taskqueue.errors import TaskNotFoundError
+from taskqueue.model import Attempt, Page, Priority, Stats, StoredTask, WorkerRecord
+from taskqueue.states import FINISHED, Status
+
+_FIELDS = ("t", "s", "c", "a", "d", "u", "r", "p", "w", "g", "k", "h", "z")
+_NOT_TOTALS = {"reaped_at", "tombstones"}
+_PRIORITIES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
+_FINISHED_KEYS = {Status.COMPLETED: "done", Status.FAILED: "dead", Status.CANCELLED: "cancelled"}
+
+
+class QueueReads(QueueCore):
+    """Reads only; nothing here changes a task."""
+
+    async def get(self, task_id: str) -> StoredTask:
+        """The task as stored; TaskNotFoundError where there is none."""
+        row, due = await self._connection.pipeline(
+            [
+                ("HMGET", self._task_key(task_id), *_FIELDS),
+                ("ZSCORE", self.prefix + "scheduled", task_id),
+            ]
+        )
+        if row[0] is None:
+            raise TaskNotFoundError(f"no task has the id {task_id}")
+        return _stored(task_id, row, None if due is None else int(float(due)))
+
+    async def page(self, limit: int, after: str | None = None) -> Page:
+        """Up to `limit` tasks, newest first, older than the id `after`. Costs O(log n + limit)."""
+        newest = "+" if after is None else f"({after}"
+        index = self.prefix + "index"
+        count, found = await self._connection.pipeline(
+            [("ZCARD", index), ("ZRANGE", index, newest, "-", "BYLEX", "REV", "LIMIT", 0, limit + 1)]
+        )
+        ids = [i.decode() for i in found[:limit]]
+        return Page(await self._rows(ids), count, ids[-1] if len(found) > limit else None)
+
+    async def finished_ids(self, status: Status, limit: int, before_us: int | None = None) -> list[str]:
+        """Up to `limit` ids that ended so, at or before a time (µs since 1970), oldest first."""
+        assert status in FINISHED
+        key = self.prefix + _FINISHED_KEYS[status]
+        until = "+inf" if before_us is None else before_us
+        found = await self._connection.command("ZRANGEBYSCORE", key, "-inf", until, "LIMIT", 0, limit)
+        return [i.decode() for i in found]
+
+    async def tasks(self, ids: list[str]) -> list[StoredTask]:
+        """Those of the tasks that there are, in the order of their ids."""
+        return await self._rows(ids)
+
+    async def _rows(self, ids: list[str]) -> list[StoredTask]:
+        rows = await self._connection.pipeline(("HMGET", self._task_key(i), *_FIELDS) for i in ids)
+        # A task may have been removed since its id was read.
+        return [_stored(i, row) for i, row in zip(ids, rows, strict=True) if row[0] is not None]
+
+    async def stats(self) -> Stats:
+        """Sizes of every place a task can be in, and the totals."""
+        lists = ("ready:0", "ready:1", "ready:2", "suspects")
+        sets = ("running", "scheduled", "done", "dead", "cancelled", "index", "workers")
+        *sizes, paused, counters = await self._connection.pipeline(
+            [
+                *(("LLEN", self.prefix + key) for key in lists),
+                *(("ZCARD", self.prefix + key) for key in sets),
+                ("HEXISTS", self.prefix + "control", "paused"),
+                ("HGETALL", self.prefix + "counters"),
+            ]
+        )
+        counts = {k.decode(): int(v) for k, v in counters.items()}
+        waiting, (running, scheduled, done, dead, cancelled, stored, workers) = sizes[:4], sizes[4:]
+        return Stats(
+            queued=max(0, sum(waiting) - counts.get("tombstones", 0)),
+            processing=running,
+            scheduled=scheduled,
+            completed=done,
+            failed=dead,
+            cancelled=cancelled,
+            stored=stored,
+            workers=workers,
+            paused=bool(paused),
+            totals={name: count for name, count in counts.items() if name not in _NOT_TOTALS},
+        )
+
+    async def last_fired(self, schedule: str) -> int | None:
+        """The due time (µs since 1970) for which a periodic task was last queued, if ever."""
+        found = await self._connection.command("HGET", self.prefix + "periodic", schedule)
+        return None if found is None else int(found)
+
+    async def workers(self) -> list[WorkerRecord]:
+        """Every worker heard of in the last minute, by name."""
+        key = self.prefix + "workers"
+        found: list[bytes] = await self._connection.command("ZRANGE", key, 0, -1, "WITHSCORES")
+        seen = [(name.decode(), int(float(at))) for name, at in _pairs(found)]
+        told = await self._connection.pipeline(
+            ("HGET", f"{self.prefix}worker:{name}", "about") for name, _ in seen
+        )
+        records = [
+            WorkerRecord(name, at, msgspec.json.decode(about) if about else {})
+            for (name, at), about in zip(seen, told, strict=True)
+        ]
+        return sorted(records, key=lambda record: record.name)
+
+    async def memory_share(self) -> float:
+        """Memory in use as a share of maxmemory; 0 where there is no limit."""
+        info: dict[str, Any] = await self._connection.command("INFO", "memory")
+        limit = int(info.get("maxmemory", 0))
+        return int(info["used_memory"]) / limit if limit else 0.0
+
+
+def _pairs(found: list[Any]) -> list[tuple[bytes, Any]]:
+    """The client gives scores as pairs or flat, by the protocol that it speaks."""
+    if found and isinstance(found[0], (list, tuple)):
+        return [tuple(pair) for pair in found]
+    return list(zip(found[::2], found[1::2], strict=True))
+
+
+def _stored(task_id: str, row: list[bytes | None], due_us: int | None = None) -> StoredTask:
+    (
+        kind,
+        status,
+        created,
+        attempts,
+        data,
+        updated,
+        result,
+        priority,
+        worker,
+        progress,
+        kills,
+        history,
+        asked,
+    ) = row
+    assert kind is not None
+    assert status is not None
+    return StoredTask(
+        id=task_id,
+        type=kind.decode(),
+        status=Status(status.decode()),
+        created_us=int(created or 0),
+        attempts=int(attempts or 0),
+        data=data or b"{}",
+        updated_us=None if updated is None else int(updated),
+        result=result or None,
+        priority=Priority.NORMAL if priority is None else _PRIORITIES[int(priority)],
+        worker=None if worker is None else worker.decode(),
+        progress=progress,
+        due_us=due_us,
+        kills=int(kills or 0),
+        history=[] if history is None else [_attempt(line) for line in history.split(b"\n")],
+        cancelling=asked is not None,
+    )
+
+
+def _attempt(line: bytes) -> Attempt:
+    number, worker, began, ended, outcome, reason = line.split(b"\t", 5)
+    return Attempt(
+        int(number), worker.decode(), int(began) if began else None, int(ended), outcome.decode(), reason
+    )
