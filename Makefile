@@ -48,6 +48,10 @@ chaos: $(STAMP) tools ## 20,000 e-mails while everything is killed, frozen and c
 chaos-cluster: $(STAMP) ## The same account on the running system: pods killed, an update rolled out under load
 	@$(PY) -m loadtest.chaos.cluster $(ARGS)
 
+.PHONY: bench
+bench: $(STAMP) tools ## The queue beside ten others, on two pinned cores; figures and charts in build/bench
+	@$(PY) -m loadtest.bench $(ARGS)
+
 ##@ Work on the code
 .PHONY: test
 test: $(STAMP) tools ## All tests: unit, program, services, and on the embedded cluster
@@ -91,3 +95,6 @@ pins: $(STAMP) ## Resolve pyproject.toml again into requirements/*.txt
 	@for group in api worker infra dev; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	    --extra $$group pyproject.toml -o requirements/$$group.txt || exit 1; done
+	@for peer in loadtest/bench/peers/requirements/*.in; do \
+	  $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+	    $$peer -o $${peer%.in}.txt || exit 1; done
