@@ -48,6 +48,10 @@ chaos: $(STAMP) tools ## 20,000 e-mails while everything is killed, frozen and c
 chaos-cluster: $(STAMP) ## The same account on the running system: pods killed, an update rolled out under load
 	@$(PY) -m loadtest.chaos.cluster $(ARGS)
 
+.PHONY: soak
+soak: $(STAMP) tools ## Ten minutes at a steady rate: memory of API, workers and Redis stays flat
+	@$(PY) -m loadtest.soak $(ARGS)
+
 .PHONY: bench
 bench: $(STAMP) tools ## The queue beside ten others, on two pinned cores; figures and charts in build/bench
 	@$(PY) -m loadtest.bench $(ARGS)

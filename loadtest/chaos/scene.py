@@ -66,10 +66,10 @@ class Scene:
             )
             for n in range(options.workers)
         ]  # fmt: skip
-        self.stage = Stage(self.redis, self._proxy, self._services, logs / "proxy.log")
+        self.stage = Stage(self.redis, self._proxy, self.services, logs / "proxy.log")
 
     @property
-    def _services(self) -> list[Place]:
+    def services(self) -> list[Place]:
         return [*self._api_places, *self._workers]
 
     @property
@@ -91,7 +91,7 @@ class Scene:
         await listening(self.mail, self._smtp_port, hear=b"220")
         for port in self._lines.values():
             await listening(self._proxy, port)
-        for place in self._services:
+        for place in self.services:
             place.start()
         for place, port in zip(self._api_places, self._api_ports, strict=True):
             await listening(place, port)
@@ -106,7 +106,7 @@ class Scene:
 
     def accidents(self) -> list[str]:
         """Processes that ended although nobody ended them."""
-        everyone = [self.redis.place, self._proxy, self.mail, *self._services]
+        everyone = [self.redis.place, self._proxy, self.mail, *self.services]
         return [
             f"{place.incarnation} ended by itself with status {place.child.returncode}"
             for place in everyone
@@ -115,7 +115,7 @@ class Scene:
 
     async def stop(self) -> None:
         """Ends workers and APIs in good order, then the mail server, so that the ledger is complete."""
-        for group in (self._services, [self.mail]):
+        for group in (self.services, [self.mail]):
             running = [place for place in group if place.running()]
             for place in running:
                 place.signal(SIGTERM)
@@ -123,7 +123,7 @@ class Scene:
 
     def end(self) -> None:
         """Kills whatever is left."""
-        for place in (*self._services, self._proxy, self.mail, self.redis.place):
+        for place in (*self.services, self._proxy, self.mail, self.redis.place):
             place.end()
 
 
