@@ -12,6 +12,8 @@ from taskqueue.settings import RedisSettings
 from tests.fixtures.processes import RedisServer, Services
 from tests.fixtures.smtp import MailServer
 
+Connect = Callable[[RedisServer], Connection]
+
 
 class Clock:
     """Microseconds since 1970, moved by the test."""

@@ -7,62 +7,13 @@ import pytest
 from taskqueue import suitability
 from taskqueue.connection import Connection
 from taskqueue.errors import QueueFullError, TaskNotFoundError, UnsuitableRedisError
-from taskqueue.ids import new_id
-from taskqueue.model import MICROSECOND, Claim, ClaimReply, NewTask, Outcome, Receipt, Retention
+from taskqueue.model import MICROSECOND, Claim, Outcome, Receipt
 from taskqueue.queue import Queue
 from taskqueue.states import Status
 
 from tests.fixtures.processes import RedisServer
 from tests.integration.conftest import Clock
-
-LEASE_US = 10 * MICROSECOND
-WAIT_US = 6 * MICROSECOND
-RETENTION = Retention.uniform(86_400 * MICROSECOND)
-
-
-class Worker:
-    """Calls the queue as a worker does: a name and a sequence number."""
-
-    def __init__(self, queue: Queue, name: str) -> None:
-        self.queue = queue
-        self.name = name
-        self.sequence = 0
-
-    async def call(self, want: int, *outcomes: Outcome, repeat: bool = False) -> ClaimReply:
-        self.sequence += 0 if repeat else 1
-        return await self.queue.settle_and_claim(
-            self.name, self.sequence, outcomes, want, lease_us=LEASE_US, wait_us=WAIT_US
-        )
-
-    async def claim(self, want: int = 1) -> list[Claim]:
-        return (await self.call(want)).claims
-
-    async def reap(self) -> list[str]:
-        reply = await self.queue.reap(self.name, lease_us=LEASE_US, retention=RETENTION)
-        return reply.lapsed
-
-
-def completed(claim: Claim) -> Outcome:
-    return Outcome(claim.id, claim.epoch, Status.COMPLETED, b'{"ok":true}')
-
-
-def tasks(count: int) -> list[NewTask]:
-    return [NewTask(new_id(), "email", b'{"n":%d}' % n) for n in range(count)]
-
-
-async def stored(queue: Queue, count: int) -> list[NewTask]:
-    made = tasks(count)
-    assert await queue.enqueue(made) == [Receipt(task.id, stored=True) for task in made]
-    return made
-
-
-async def let_lapse(worker: Worker, clock: Clock, seconds: float = 10.5) -> list[str]:
-    """Passes time in reap's own ticks, as running workers do; returns all that was taken back."""
-    taken: list[str] = []
-    for _ in range(int(seconds / 0.5)):
-        clock.pass_s(0.5)
-        taken += await worker.reap()
-    return taken
+from tests.integration.queue_calls import LEASE_US, Worker, completed, let_lapse, stored, tasks
 
 
 async def test_an_enqueue_that_is_repeated_stores_the_task_once(queue: Queue) -> None:

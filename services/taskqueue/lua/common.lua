@@ -9,7 +9,8 @@
 -- e (epoch: raised by each claim), a (attempts). Where they apply: u (last change of status),
 -- r (result), w (worker of the last claim), p (priority, 1 if absent), o (options, opaque here),
 -- k (how often its worker was lost), x (tombstones of it in ready lists), z (asked for while it
--- ran: cancel or purge), h (history, a line an attempt that did not complete), g (progress).
+-- ran: cancel or purge), h (history, a line an attempt that did not complete), g (progress),
+-- n (the epoch of the last claim that ran alone, as a suspect).
 local PREFIX = KEYS[1]
 local FORM = 2                              -- of stored tasks; 1 knew no p, o, k, x, z, h, g, w
 local PRIORITIES = { '0', '1', '2' }        -- high, normal, low
@@ -24,7 +25,7 @@ local FINISHED = {                          -- ZSETs id -> finished, µs
 local CANCELLING = PREFIX .. 'cancelling'   -- SET of ids in flight with a z
 local INDEX = PREFIX .. 'index'             -- ZSET of all ids, score 0: uuid7 sorts by time
 local COUNTERS = PREFIX .. 'counters'       -- HASH of totals since the queue began, and tombstones
-local CONTROL = PREFIX .. 'control'         -- HASH: paused; isolator, isolator_until
+local CONTROL = PREFIX .. 'control'         -- HASH: paused; isolator, isolator_until, isolator_span
 local MODES = PREFIX .. 'modes'             -- HASH type -> at-most-once, for types that are
 local WAKE = PREFIX .. 'wake'               -- LIST of tokens that idle workers block on
 local WAITING = PREFIX .. 'waiting'         -- ZSET worker -> until when it waits, µs
@@ -65,6 +66,23 @@ local function waiting_tasks()
   return total
 end
 
+-- Takes away the tokens that no one waits for any more; called where a waiter goes.
+local function trim_tokens()
+  local waiting = redis.call('ZCARD', WAITING)
+  if waiting == 0 then
+    redis.call('DEL', WAKE)
+  else
+    redis.call('LTRIM', WAKE, 0, waiting - 1)
+  end
+  return waiting
+end
+
+local function stop_waiting(worker)
+  if redis.call('ZREM', WAITING, worker) == 1 then
+    trim_tokens()
+  end
+end
+
 -- Wakes as many waiting workers as there is work for. Tokens stand apart from tasks and never
 -- exceed the waiters, so a token that dies with its holder costs a reap tick, never a task.
 local function wake(now)
@@ -73,7 +91,7 @@ local function wake(now)
     return
   end
   if redis.call('ZREMRANGEBYSCORE', WAITING, '-inf', digits(now)) > 0 then
-    waiting = redis.call('ZCARD', WAITING)
+    waiting = trim_tokens()
   end
   if redis.call('HEXISTS', CONTROL, 'paused') == 1 then
     return
@@ -95,6 +113,18 @@ local function queue_task(id, stamp, push)
   local key = task_key(id)
   redis.call('HSET', key, 's', 'queued', 'u', stamp)
   redis.call(push, ready_key(redis.call('HGET', key, 'p')), id)
+end
+
+-- Whether the last claim of the task was given to a worker that ran nothing beside it.
+local function ran_alone(id)
+  local task = redis.call('HMGET', task_key(id), 'e', 'n')
+  return task[1] == task[2]
+end
+
+-- Queues a task that is in no other place so that it will run alone.
+local function queue_suspect(id, stamp, push)
+  redis.call('HSET', task_key(id), 's', 'queued', 'u', stamp)
+  redis.call(push, SUSPECTS, id)
 end
 
 -- scheduled -> queued, for what is due; at most 100 a call keeps every script short.

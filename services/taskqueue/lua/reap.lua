@@ -32,21 +32,20 @@ if before and now - tonumber(before) > tonumber(ARGV[4]) then
   end
 end
 
--- A lost worker blames all that it held. What was there once too often runs alone; what kills
--- again is the culprit.
+-- A lost worker blames all that it held. What was there once too often runs alone; only what kills
+-- a worker that ran nothing beside it is the culprit.
 local function take_back(id)
   redis.call('ZREM', RUNNING, id)
   if not lost_attempt(id, stamp) then
     return
   end
   local kills = redis.call('HINCRBY', task_key(id), 'k', 1)
-  if kills_limit > 0 and kills >= kills_limit then
+  if kills_limit > 0 and kills >= kills_limit and (kills_limit == 1 or ran_alone(id)) then
     local words = '{"error":"its worker was lost %d times while it ran","code":"poison"}'
     finish(id, 'failed', stamp, string.format(words, kills))
     redis.call('HINCRBY', COUNTERS, 'poisoned', 1)
-  elseif kills_limit > 1 and kills == kills_limit - 1 then
-    redis.call('HSET', task_key(id), 's', 'queued', 'u', stamp)
-    redis.call('RPUSH', SUSPECTS, id)
+  elseif kills_limit > 1 and kills >= kills_limit - 1 then
+    queue_suspect(id, stamp, 'RPUSH')
   else
     queue_task(id, stamp, 'LPUSH')
   end
@@ -78,6 +77,9 @@ age(ready_key('2'), ready_key('1'), now - tonumber(ARGV[7]))
 if waiting_tasks() == 0 then
   redis.call('HDEL', COUNTERS, 'tombstones')
 end
+if redis.call('LLEN', SUSPECTS) == 0 then
+  redis.call('HDEL', CONTROL, 'isolator', 'isolator_until', 'isolator_span')
+end
 
 local removed = 0
 local function forget(finished, ids)
@@ -106,7 +108,7 @@ redis.call('ZADD', WORKERS, stamp, ARGV[2])
 redis.call('HSET', worker_key(ARGV[2]), 'about', ARGV[9])
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, '-inf', digits(now - tonumber(ARGV[5])), 'LIMIT', 0, BATCH)) do
   redis.call('ZREM', WORKERS, gone)
-  redis.call('ZREM', WAITING, gone)
+  stop_waiting(gone)
   redis.call('DEL', worker_key(gone))
 end
 wake(now)

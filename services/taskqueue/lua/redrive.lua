@@ -12,7 +12,7 @@ for i = 2, #ARGV do
   local status = redis.call('HGET', key, 's') or ''
   if status == 'failed' or status == 'cancelled' then
     redis.call('ZREM', FINISHED[status], id)
-    redis.call('HDEL', key, 'k', 'r', 'g')
+    redis.call('HDEL', key, 'k', 'n', 'r', 'g')
     redis.call('HSET', key, 'a', '0')
     queue_task(id, digits(now), 'RPUSH')
     redis.call('HINCRBY', COUNTERS, 'redriven', 1)

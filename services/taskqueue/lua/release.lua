@@ -12,6 +12,13 @@ local now = clock()
 local stamp = digits(now)
 local leases = cmsgpack.unpack(ARGV[4])
 local lost = {}
+
+-- A suspect stays one: it has yet to show that it can run alone without a kill.
+local function hand_back(id)
+  local queue = ran_alone(id) and queue_suspect or queue_task
+  queue(id, stamp, 'LPUSH')
+end
+
 for i = #leases, 1, -1 do
   local id, begun = leases[i][1], leases[i][3]
   if holds(id, leases[i][2]) then
@@ -22,17 +29,17 @@ for i = #leases, 1, -1 do
       if asked then
         carry_out(id, asked, stamp, '{"error":"cancelled"}')
       else
-        queue_task(id, stamp, 'LPUSH')
+        hand_back(id)
       end
     elseif lost_attempt(id, stamp) then
-      queue_task(id, stamp, 'LPUSH')
+      hand_back(id)
     end
   else
     table.insert(lost, 1, id)
   end
 end
 if ARGV[3] == '1' then
-  redis.call('ZREM', WAITING, ARGV[2])
+  stop_waiting(ARGV[2])
   redis.call('ZREM', WORKERS, ARGV[2])
   redis.call('DEL', worker_key(ARGV[2]))
 end

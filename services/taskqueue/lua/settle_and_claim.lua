@@ -20,7 +20,7 @@ local NOTHING = 0 -- no task is left
 local MORE = 1    -- there is more: call again when there is room
 local DRAIN = 2   -- a suspect waits: finish what is held, and call without anything held
 local ALONE = 3   -- the one task given is a suspect: run nothing beside it
-local ISOLATE_US = 5000000 -- how long a worker may take to drain before another one is asked
+local ISOLATE_US = 5000000 -- how long a worker may take to drain before another one is asked, at first
 local POPS = 400           -- ids looked at in one list at most, tombstones among them
 local BYTES = 4194304      -- payloads in one answer, about: what is large comes in smaller numbers
 local now = clock()
@@ -57,7 +57,14 @@ if last[1] == sequence then
       describe(id, epoch, task[1], task[2], task[3], task[4], task[5])
     end
   end
-  return { lost, claims, tonumber(last[4]) or MORE }
+  local flag = tonumber(last[4]) or MORE
+  if flag == ALONE and #claims == 0 then
+    flag = MORE -- the suspect was taken back meanwhile
+  elseif flag == NOTHING and want > 0 then
+    redis.call('ZADD', WAITING, digits(now + tonumber(ARGV[6])), worker)
+    wake(now)
+  end
+  return { lost, claims, flag }
 end
 
 -- Outcomes other than a plain completion. The task is out of RUNNING.
@@ -166,22 +173,34 @@ local function take_from(list)
   return false
 end
 
--- Suspects run alone. One worker at a time is asked to come with nothing held.
+-- Suspects run alone. One worker at a time is asked to come with nothing held; when its time is
+-- over another one has the next turn, twice as long, so that tasks of any length are waited for.
 local function isolate(control)
   if held_beside == 0 and want > 0 then
     want = 1
     take_from(SUSPECTS)
-    return #taken == 1 and ALONE or nil
+    if #taken == 0 then
+      return nil
+    end
+    redis.call('HSET', task_key(claims[1]), 'n', claims[2])
+    redis.call('HDEL', CONTROL, 'isolator', 'isolator_until', 'isolator_span')
+    return ALONE
   end
-  if control[2] ~= worker and (tonumber(control[3]) or 0) < now then
-    redis.call('HSET', CONTROL, 'isolator', worker, 'isolator_until', digits(now + ISOLATE_US))
-    return DRAIN
+  local mine, ends = control[2] == worker, tonumber(control[3]) or 0
+  local seen = control[2] and redis.call('ZSCORE', WORKERS, control[2])
+  if ends >= now and (mine or seen and tonumber(seen) >= now - ISOLATE_US) then
+    return mine and DRAIN or nil
   end
-  return control[2] == worker and tonumber(control[3]) >= now and DRAIN or nil
+  if mine and now < ends + ISOLATE_US then
+    return nil -- any other's turn first
+  end
+  local span = tonumber(control[4]) or ISOLATE_US
+  redis.call('HSET', CONTROL, 'isolator', worker, 'isolator_until', digits(now + span), 'isolator_span', digits(2 * span))
+  return DRAIN
 end
 
 local flag
-local control = redis.call('HMGET', CONTROL, 'paused', 'isolator', 'isolator_until')
+local control = redis.call('HMGET', CONTROL, 'paused', 'isolator', 'isolator_until', 'isolator_span')
 if control[1] then
   flag = NOTHING
 elseif redis.call('LLEN', SUSPECTS) > 0 then
@@ -207,7 +226,7 @@ redis.call('ZADD', WORKERS, stamp, worker)
 if flag == NOTHING and want > 0 then
   redis.call('ZADD', WAITING, digits(now + tonumber(ARGV[6])), worker)
 else
-  redis.call('ZREM', WAITING, worker)
+  stop_waiting(worker)
   wake(now) -- a token that reached a worker with too few free places is handed on
 end
 return { lost, claims, flag }
