@@ -27,7 +27,7 @@ async def _check_redis(settings: ApiSettings) -> None:
     """Refuses a Redis that would lose tasks; one that is away is waited for by readiness."""
     connection = Connection(settings)
     try:
-        await Queue(connection, settings.queue_name).check_suitable()
+        await Queue(connection, settings.queues[0]).check_suitable()
     except QueueUnavailableError as error:
         _log.warning("redis is away", error=str(error))
     finally:
@@ -64,7 +64,7 @@ async def _serve(settings: ApiSettings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await stop.wait()
-        app[HEALTH].stopping = True
+        app[HEALTH].stop()
         _log.info("stopping", connections=len(app_server(runner).connections))
         await _drain(runner, settings.drain_s)
     finally:
