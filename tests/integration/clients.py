@@ -16,6 +16,15 @@ async def post(http: aiohttp.ClientSession, api: str, kind: str = "email", **dat
         return (await answer.json())["task_id"]
 
 
+async def send(
+    http: aiohttp.ClientSession, url: str, *, method: str = "POST", **request: Any
+) -> tuple[int, dict[str, Any]]:
+    """Status and JSON body of one call; an empty body is an empty object."""
+    async with http.request(method, url, **request) as answer:
+        text = await answer.text()
+        return answer.status, (await answer.json() if text else {})
+
+
 async def show(http: aiohttp.ClientSession, api: str, task_id: str) -> dict[str, Any]:
     async with http.get(f"{api}/tasks/{task_id}") as answer:
         assert answer.status == 200, await answer.text()

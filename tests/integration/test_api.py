@@ -124,6 +124,18 @@ async def test_every_fault_is_named_at_once(http: aiohttp.ClientSession, api: st
         ({"type": 1}, {"type", "data"}),
         ({"type": "email", "data": EMAIL, "when": 1}, {"when"}),
         ({"type": "carrier-pigeon", "data": {}}, {"type"}),
+        ({"type": "email", "data": EMAIL, "delay_s": -1}, {"delay_s"}),
+        ({"type": "email", "data": EMAIL, "delay_s": 31_536_001}, {"delay_s"}),
+        ({"type": "email", "data": EMAIL, "delay_s": "1"}, {"delay_s"}),
+        ({"type": "email", "data": EMAIL, "run_at": "2026-01-01T00:00:00"}, {"run_at"}),
+        ({"type": "email", "data": EMAIL, "run_at": "9999-01-01T00:00:00Z"}, {"run_at"}),
+        ({"type": "email", "data": EMAIL, "run_at": "2026-01-01T00:00:00Z", "delay_s": 1}, {"delay_s"}),
+        ({"type": "email", "data": EMAIL, "priority": "urgent"}, {"priority"}),
+        ({"type": "email", "data": EMAIL, "max_attempts": 0}, {"max_attempts"}),
+        ({"type": "email", "data": EMAIL, "max_attempts": 101}, {"max_attempts"}),
+        ({"type": "email", "data": EMAIL, "time_limit_s": 0}, {"time_limit_s"}),
+        ({"type": "email", "data": EMAIL, "queue": "elsewhere"}, {"queue"}),
+        ({"type": "email", "data": {}, "queue": "elsewhere", "delay_s": "x"}, {"delay_s"}),
     ],
 )
 async def test_an_envelope_of_the_wrong_shape_names_the_field(

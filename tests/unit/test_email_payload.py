@@ -8,14 +8,20 @@ from taskqueue.payloads.address import address_fault, is_plain
 from taskqueue.payloads.email import MAX_SUBJECT_CHARS, EmailPayload
 
 _LETTERS = "aAzZ09.-_+@!#$%&'*/=?^`{|}~\"\\()<>[]:;, \t\n\u00e9\u4e2d\u0301xn"
-_LABELS = st.sampled_from(
-    ["a", "com", "example", "xn--a", "a--b", "-a", "a-", "1", "test", "LOCAL", "arpa", "onion", "", "x" * 63]
-    + ["x" * 64, "b\u00fccher", "invalid", "localhost", "a_b", "a-b-c", "A1"]
+_LABELS = (
+    *("a", "com", "example", "xn--a", "a--b", "-a", "a-", "1", "A1", "a_b", "a-b-c", "b\u00fccher", ""),
+    *("x" * 63, "x" * 64, "test", "LOCAL", "arpa", "onion", "invalid", "localhost"),
 )
+
+
+def _address(local: str, labels: list[str], after: str) -> str:
+    return f"{local}@{'.'.join(labels)}{after}"
+
+
 near_addresses = st.builds(
-    lambda local, labels, extra: f"{local}@{'.'.join(labels)}{extra}",
+    _address,
     st.text(_LETTERS, max_size=70),
-    st.lists(_LABELS, max_size=8),
+    st.lists(st.sampled_from(_LABELS), max_size=8),
     st.sampled_from(["", "", "", ".", "\n", " ", "@x.org"]),
 )
 plain_addresses = st.from_regex(
