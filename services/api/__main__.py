@@ -9,10 +9,9 @@ import time
 import structlog
 import uvloop
 from aiohttp import web
-from taskqueue import logs
+from taskqueue import logs, suitability
 from taskqueue.connection import Connection
 from taskqueue.errors import QueueUnavailableError, UnsuitableRedisError
-from taskqueue.queue import Queue
 from taskqueue.settings import SettingsError, describe, load
 
 from api.app import HEALTH, build_app
@@ -27,7 +26,7 @@ async def _check_redis(settings: ApiSettings) -> None:
     """Refuses a Redis that would lose tasks; one that is away is waited for by readiness."""
     connection = Connection(settings)
     try:
-        await Queue(connection, settings.queues[0]).check_suitable()
+        await suitability.check(connection, require_aof=settings.redis_require_aof)
     except QueueUnavailableError as error:
         _log.warning("redis is away", error=str(error))
     finally:

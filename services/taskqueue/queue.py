@@ -8,7 +8,7 @@ import msgspec
 
 from taskqueue import scripts
 from taskqueue.core import SLICE
-from taskqueue.errors import IdempotencyConflictError, UnsuitableRedisError
+from taskqueue.errors import IdempotencyConflictError
 from taskqueue.model import (
     MICROSECOND,
     Claim,
@@ -40,16 +40,22 @@ class Queue(QueueReads, QueueOperations):
     Every method raises QueueUnavailableError when Redis cannot be reached.
     """
 
-    async def enqueue(self, tasks: Iterable[NewTask]) -> list[Receipt | IdempotencyConflictError]:
+    async def enqueue(
+        self, tasks: Iterable[NewTask], *, durably: bool = False
+    ) -> list[Receipt | IdempotencyConflictError]:
         """Stores and queues tasks; per task its receipt, or the error if its idempotency key came
         before with another body.
 
         Idempotent by id, so a call whose answer was lost is simply made again. Runs in slices of
         200; raises QueueFullError before the first write of the slice that did not fit.
+
+        `durably` waits until Redis has them on disk; QueueUnavailableError if that takes over 3 s
+        (they are stored, and may yet be), UnsuitableRedisError where Redis has no WAITAOF.
         """
         receipts: list[Receipt | IdempotencyConflictError] = []
         for part in slices(tasks):
-            answers = await self._run(scripts.ENQUEUE, wire_tasks(part))
+            run = self._run_durably if durably else self._run
+            answers = await run(scripts.ENQUEUE, wire_tasks(part))
             receipts += map(receipt, part, answers)
         return receipts
 
@@ -140,21 +146,6 @@ class Queue(QueueReads, QueueOperations):
         The connection's own time-out has to be longer than `timeout_s`.
         """
         return await self._connection.command("BLPOP", self.prefix + "wake", timeout_s) is not None
-
-    async def check_suitable(self) -> None:
-        """Raises UnsuitableRedisError for a Redis that could drop tasks or cannot run the scripts.
-
-        Reads INFO, since CONFIG is often closed on managed ones.
-        """
-        info: dict[str, Any] = await self._connection.command("INFO")
-        version = str(info["redis_version"])
-        if int(version.split(".")[0]) < 7:
-            raise UnsuitableRedisError(f"Redis {version} is too old: the scripts need 7.0 or later")
-        policy = str(info.get("maxmemory_policy", "noeviction"))
-        if policy != "noeviction":
-            raise UnsuitableRedisError(
-                f"Redis may evict tasks: its maxmemory-policy is {policy}, set it to noeviction"
-            )
 
 
 def wire_tasks(part: list[NewTask]) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 import uvloop
 from pydantic_settings import BaseSettings
-from taskqueue import logs
+from taskqueue import logs, suitability
 from taskqueue.catalog import Catalog
 from taskqueue.connection import Connection
 from taskqueue.errors import QueueUnavailableError, UnsuitableRedisError
@@ -47,8 +47,8 @@ async def _serve(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, starting.cancel if starting else runtime.stop)
         port = await stack.enter_async_context(probes(settings.probe_port, lambda: runtime.ready))
-        for queue, _ in queues:
-            await _prepare(queue, Catalog(connection, queue.name), types)
+        catalogs = [Catalog(connection, name) for name in settings.queues]
+        await _prepare(connection, catalogs, types, require_aof=settings.redis_require_aof)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, runtime.stop)
         _log.info(
@@ -62,13 +62,16 @@ async def _serve(
         await runtime.run()
 
 
-async def _prepare(queue: Queue, catalog: Catalog, types: dict[str, TaskType]) -> None:
+async def _prepare(
+    connection: Connection, catalogs: list[Catalog], types: dict[str, TaskType], *, require_aof: bool
+) -> None:
     """Waits for Redis, refuses one that would lose tasks, tells the API which types are served."""
     while True:
         try:
-            await queue.check_suitable()
-            await catalog.publish({name: kind.schema() for name, kind in types.items()})
-            await catalog.publish_modes({name: kind.at_most_once for name, kind in types.items()})
+            await suitability.check(connection, require_aof=require_aof)
+            for catalog in catalogs:
+                await catalog.publish({name: kind.schema() for name, kind in types.items()})
+                await catalog.publish_modes({name: kind.at_most_once for name, kind in types.items()})
         except QueueUnavailableError as error:
             _log.warning("waiting for redis", error=str(error))
             await asyncio.sleep(RETRY_PAUSE_S * 5)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from taskqueue import suitability
 from taskqueue.connection import Connection
 from taskqueue.errors import QueueFullError, TaskNotFoundError, UnsuitableRedisError
 from taskqueue.ids import new_id
@@ -254,11 +255,14 @@ async def test_a_full_redis_refuses_new_tasks_and_still_drains(queue: Queue, red
         redis.cli("config", "set", "maxmemory", "0")
 
 
-async def test_a_redis_that_may_evict_is_refused(queue: Queue, redis: RedisServer) -> None:
-    await queue.check_suitable()
+async def test_a_redis_that_may_evict_is_refused(
+    redis: RedisServer, connect: Callable[[RedisServer], Connection]
+) -> None:
+    connection = connect(redis)
+    await suitability.check(connection, require_aof=False)
     redis.cli("config", "set", "maxmemory-policy", "allkeys-lru")
     try:
         with pytest.raises(UnsuitableRedisError, match="noeviction"):
-            await queue.check_suitable()
+            await suitability.check(connection, require_aof=False)
     finally:
         redis.cli("config", "set", "maxmemory-policy", "noeviction")

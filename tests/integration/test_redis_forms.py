@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from taskqueue.connection import Connection
 from taskqueue.errors import QueueUnavailableError, UnsuitableRedisError
 from taskqueue.ids import new_id
-from taskqueue.model import MICROSECOND, NewTask, Outcome
+from taskqueue.model import MICROSECOND, NewTask, Outcome, Receipt, Retention
 from taskqueue.queue import Queue
 from taskqueue.settings import RedisSettings
 from taskqueue.states import Status
@@ -82,20 +82,20 @@ async def open_to() -> AsyncIterator[Open]:
 async def live_a_whole_life(queue: Queue, clock: Clock) -> None:
     """Enqueue, page, claim, renew, settle, release, lapse, reap, forget: what every form has to serve."""
     made = [NewTask(new_id(), "email", b'{"n":%d}' % n) for n in range(5)]
-    assert await queue.enqueue(made) == [True] * 5
-    assert await queue.enqueue(made[:1]) == [False]
+    assert await queue.enqueue(made) == [Receipt(task.id, stored=True) for task in made]
+    assert await queue.enqueue(made[:1]) == [Receipt(made[0].id, stored=False)]
     assert [t.id for t in (await queue.page(3)).tasks] == [t.id for t in reversed(made)][:3]
     lease = {"lease_us": 10 * SECOND_US, "wait_us": SECOND_US}
     one, two, three = (await queue.settle_and_claim("w", 1, [], 3, **lease)).claims
-    assert await queue.renew([(one.id, one.epoch)], lease_us=20 * SECOND_US) == []
+    assert await queue.renew([(one.id, one.epoch, None)], lease_us=20 * SECOND_US) == []
     done = Outcome(one.id, one.epoch, Status.COMPLETED, b'{"ok":true}')
     await queue.settle_and_claim("w", 2, [done], 0, **lease)
     assert await queue.release("w", [(two.id, two.epoch, True)], leave=False) == []
     taken_back: list[str] = []
     for _ in range(22):  # the first reap of a queue counts as one after a gap, and gives a lease more
         clock.pass_s(1)
-        reply = await queue.reap("w", lease_us=10 * SECOND_US, retention_us=60 * SECOND_US)
-        taken_back += reply.taken_back
+        reply = await queue.reap("w", lease_us=10 * SECOND_US, retention=Retention.uniform(60 * SECOND_US))
+        taken_back += reply.lapsed
     assert taken_back == [three.id]
     stats = await queue.stats()
     assert (stats.queued, stats.processing, stats.completed, stats.stored) == (4, 0, 1, 5)
