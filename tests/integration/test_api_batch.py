@@ -31,7 +31,7 @@ async def test_a_batch_of_a_thousand_is_stored_in_its_order(http: aiohttp.Client
 
 
 async def test_each_item_has_its_own_result(http: aiohttp.ClientSession, api: str) -> None:
-    items = [
+    items: list[Any] = [
         email(),
         {"type": "email", "data": {"subject": "s"}},
         email(delay_s=60, queue="bulk"),
@@ -75,16 +75,16 @@ async def test_a_key_is_the_same_in_a_batch_and_alone(http: aiohttp.ClientSessio
     assert body["results"] == [{"task_id": alone["task_id"], "status": "queued", "replayed": True}]
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({"tasks": []}, "tasks"),
-        ({"tasks": [{}] * 1001}, "tasks"),
-        ({"tasks": {}}, "tasks"),
-        ({}, "tasks"),
-        ({"tasks": [], "x": 1}, "x"),
-    ],
-)
+_MISSHAPEN: list[tuple[Any, str]] = [
+    ({"tasks": []}, "tasks"),
+    ({"tasks": [{}] * 1001}, "tasks"),
+    ({"tasks": {}}, "tasks"),
+    ({}, "tasks"),
+    ({"tasks": [], "x": 1}, "x"),
+]
+
+
+@pytest.mark.parametrize(("body", "field"), _MISSHAPEN)
 async def test_a_batch_of_the_wrong_shape_is_refused_whole(
     http: aiohttp.ClientSession, api: str, body: Any, field: str
 ) -> None:
