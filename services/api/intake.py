@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 from jsonschema import Draft202012Validator
@@ -28,8 +28,7 @@ def now_us() -> int:
     return int(time.time() * MICROSECOND)
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(NamedTuple):
     """A task that may be stored, where, and the status that it begins with."""
 
     served: Served

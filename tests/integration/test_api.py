@@ -41,6 +41,21 @@ async def test_posting_a_task_answers_the_contract(http: aiohttp.ClientSession, 
     assert (body["status"], body["message"]) == ("queued", "Task created successfully")
 
 
+async def test_the_answer_is_the_same_on_a_connection_that_is_to_close(
+    http: aiohttp.ClientSession, api: str
+) -> None:
+    seen: list[tuple[set[str], set[str]]] = []
+    for connection in ("keep-alive", "close"):
+        headers = {"Connection": connection}
+        async with http.post(
+            f"{api}/tasks", json={"type": "email", "data": EMAIL}, headers=headers
+        ) as answer:
+            assert (answer.status, answer.content_type) == (201, "application/json")
+            assert answer.headers.get("Connection") == (None if connection == "keep-alive" else "close")
+            seen.append((set(await answer.json()), set(answer.headers) - {"Connection"}))
+    assert seen[0] == seen[1]
+
+
 async def test_a_waiting_task_shows_what_was_sent(http: aiohttp.ClientSession, api: str) -> None:
     task_id = await post(http, api)
     task = await show(http, api, task_id)

@@ -159,10 +159,11 @@ async def test_nothing_is_removed_without_a_recipient(http: aiohttp.ClientSessio
     await show(http, api, kept)
 
 
-@pytest.mark.parametrize("task_id", [new_id(), new_id("bulk"), new_id("elsewhere"), "x"])
+@pytest.mark.parametrize("queue", ["default", "bulk", "elsewhere", None])
 async def test_an_id_that_is_not_here_is_404_to_every_call(
-    http: aiohttp.ClientSession, api: str, task_id: str
+    http: aiohttp.ClientSession, api: str, queue: str | None
 ) -> None:
+    task_id = "x" if queue is None else new_id(queue)
     for method, rest in (("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("POST", "/retry")):
         status, body = await send(http, f"{api}/tasks/{task_id}{rest}", method=method)
         assert (status, body["code"]) == (404, "task_not_found")
