@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,33 @@ async def post(http: aiohttp.ClientSession, api: str, kind: str = "email", **dat
     async with http.post(f"{api}/tasks", json={"type": kind, "data": data or EMAIL}) as answer:
         assert answer.status == 201, await answer.text()
         return (await answer.json())["task_id"]
+
+
+async def send(
+    http: aiohttp.ClientSession, url: str, *, method: str = "POST", **request: Any
+) -> tuple[int, dict[str, Any]]:
+    """Status and JSON body of one call; an empty body is an empty object."""
+    async with http.request(method, url, **request) as answer:
+        text = await answer.text()
+        return answer.status, (await answer.json() if text else {})
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 20) -> None:
+    """Returns once the condition holds; TimeoutError naming `what` otherwise."""
+    deadline = time.monotonic() + timeout_s
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {timeout_s} s: {what}")
+        await asyncio.sleep(0.02)
+
+
+async def until_gone(http: aiohttp.ClientSession, api: str, task_id: str) -> None:
+    """Returns once the API knows the task no more."""
+
+    async def gone() -> bool:
+        return (await send(http, f"{api}/tasks/{task_id}", method="GET"))[0] == 404
+
+    await eventually(gone, f"{task_id} is gone")
 
 
 async def show(http: aiohttp.ClientSession, api: str, task_id: str) -> dict[str, Any]:
