@@ -135,7 +135,9 @@ async def test_a_handler_that_swallows_its_time_limit_may_still_complete(
     assert task.attempts == 1, "the cancellation did not reach the next task"
 
 
-async def test_sigterm_is_heeded_while_redis_is_away(live: Queue, services: Services, redis: RedisServer) -> None:
+async def test_sigterm_is_heeded_while_redis_is_away(
+    live: Queue, services: Services, redis: RedisServer
+) -> None:
     worker = services.worker(SHUTDOWN_GRACE_S="1", REDIS_TIMEOUT_S="0.5")
     task_id = await put(live, "nap", seconds=0.5)
     wait_until(lambda: len(services.naps("begin")) == 1, 10, "begun")

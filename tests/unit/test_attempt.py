@@ -100,7 +100,9 @@ async def test_a_delay_that_makes_no_sense_is_bounded(delay_s: float, kept_s: fl
     assert outcome.retry_in_us == kept_s * MICROSECOND
 
 
-@pytest.mark.parametrize(("value", "said"), [("x" * 200, "202 bytes"), (object(), "JSON"), ("\udc80", "JSON")])
+@pytest.mark.parametrize(
+    ("value", "said"), [("x" * 200, "202 bytes"), (object(), "JSON"), ("\udc80", "JSON")]
+)
 async def test_a_result_that_cannot_be_kept_is_left_out_as_the_work_is_done(value: object, said: str) -> None:
     outcome = await outcome_of(returning(value))
     assert outcome.status is Status.COMPLETED
@@ -112,7 +114,10 @@ async def test_limits_of_a_task_replace_those_of_its_type() -> None:
     assert kind.limits(lease("t")) == (10, 3)
     assert kind.limits(lease("t", options=b'{"time_limit_s":2}')) == (2, 3)
     assert kind.limits(lease("unknown")) == (None, None)
-    for own, attempt, status in ((b'{"max_attempts":7}', 5, "scheduled"), (b'{"max_attempts":1}', 1, "failed")):
+    for own, attempt, status in (
+        (b'{"max_attempts":7}', 5, "scheduled"),
+        (b'{"max_attempts":1}', 1, "failed"),
+    ):
         outcome = await outcome_of(raising(RuntimeError()), attempt=attempt, options=own)
         assert outcome.status == status
 
