@@ -5,7 +5,6 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -51,7 +50,7 @@ async def test_both_versions_side_by_side_complete_all_in_spite_of_kills(
     effects = services.naps("effect")
     assert {i for i, _ in effects} == set(ids)
     # Killed between its effect and its report, a task is run again: at least once, as promised.
-    first = {i: pid for i, pid in reversed(effects)}
+    first = dict(reversed(effects))
     assert [i for i, n in Counter(i for i, _ in effects).items() if n > 1 and first[i] not in killed] == []
     assert {pid for _, pid in effects} >= {worker.pid for worker in workers[2:]}, "both versions took part"
 
@@ -137,7 +136,7 @@ async def test_a_new_worker_beside_old_ones_runs_what_only_it_can_see(
 ) -> None:
     old.worker(**WORKER)
     new = services.worker(**WORKER)
-    high: list[Any] = [await put(live, "nap", Extra(priority=0), seconds=0) for _ in range(10)]
+    high = [await put(live, "nap", Extra(priority=0), seconds=0) for _ in range(10)]
     for task_id in high:
         await reached(live, task_id, Status.COMPLETED)
     assert {pid for _, pid in services.naps("begin")} == {new.pid}

@@ -53,7 +53,7 @@ def returning(value: object) -> Handler:
     return handler
 
 
-class Unspeakable(Exception):
+class UnspeakableError(Exception):
     def __str__(self) -> str:
         raise ValueError("not even a message")
 
@@ -68,7 +68,7 @@ class Unspeakable(Exception):
         (asyncio.CancelledError(), "nobody had asked"),
         (BaseExceptionGroup("both", [SystemExit(1)]), "both"),
         (RuntimeError("half a character \udc80"), "half a character ?"),
-        (Unspeakable(), "Unspeakable"),
+        (UnspeakableError(), "UnspeakableError"),
     ],
     ids=lambda x: type(x).__name__,
 )
@@ -78,8 +78,12 @@ async def test_whatever_a_handler_raises_is_an_attempt_that_failed(error: BaseEx
     assert words in msgspec.json.decode(outcome.result)["error"]
 
 
+def leaving(_payload: Empty, _context: TaskContext[None]) -> None:
+    sys.exit(1)
+
+
 async def test_sys_exit_in_a_thread_fails_the_attempt_alone() -> None:
-    outcome = await outcome_of(in_thread(lambda _payload, _context: sys.exit(1)))
+    outcome = await outcome_of(in_thread(leaving))
     assert outcome.status is Status.SCHEDULED
 
 
@@ -115,11 +119,11 @@ async def test_limits_of_a_task_replace_those_of_its_type() -> None:
     assert kind.limits(lease("t", options=b'{"time_limit_s":2}')) == (2, 3)
     assert kind.limits(lease("unknown")) == (None, None)
     for own, attempt, status in (
-        (b'{"max_attempts":7}', 5, "scheduled"),
-        (b'{"max_attempts":1}', 1, "failed"),
+        (b'{"max_attempts":7}', 5, Status.SCHEDULED),
+        (b'{"max_attempts":1}', 1, Status.FAILED),
     ):
         outcome = await outcome_of(raising(RuntimeError()), attempt=attempt, options=own)
-        assert outcome.status == status
+        assert outcome.status is status
 
 
 async def test_options_of_another_version_do_no_harm() -> None:
@@ -194,12 +198,19 @@ async def test_a_stopped_thread_is_waited_for_and_what_it_returns_then_is_not_a_
 
 async def test_more_threads_run_at_a_time_than_a_pool_would_have() -> None:
     together = threading.Barrier(50, timeout=5)
-    handler = in_thread(lambda _payload, _context: together.wait())
+
+    def wait(_payload: None, _context: None) -> int:
+        return together.wait()
+
+    handler = in_thread(wait)
     assert sorted(await asyncio.gather(*(handler(None, None) for _ in range(50)))) == list(range(50))
 
 
 async def test_a_coroutine_behind_a_plain_function_is_run() -> None:
-    assert await in_thread(lambda _payload, _context: asyncio.sleep(0, "done"))(None, None) == "done"
+    def hidden(_payload: None, _context: None) -> Awaitable[str]:
+        return asyncio.sleep(0, "done")
+
+    assert await in_thread(hidden)(None, None) == "done"
 
 
 def test_progress_is_a_heartbeat_and_bounded() -> None:
