@@ -16,7 +16,7 @@ GO_VETTED := loadtest/mailserver tests/infra/compose_check
 .PHONY: help
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ The system
 .PHONY: up
@@ -39,6 +39,22 @@ load: $(STAMP) ## The proof: workers 2 -> 10 -> 2 under real mail, nothing lost;
 .PHONY: locust
 locust: $(STAMP) ## Locust's web page on the running system; prints its URL
 	@$(PY) -m loadtest.web $(ARGS)
+
+.PHONY: chaos
+chaos: $(STAMP) tools ## 20,000 e-mails while everything is killed, frozen and cut off; build/chaos/result.json
+	@$(PY) -m loadtest.chaos $(ARGS)
+
+.PHONY: chaos-cluster
+chaos-cluster: $(STAMP) ## The same account on the running system: pods killed, an update rolled out under load
+	@$(PY) -m loadtest.chaos.cluster $(ARGS)
+
+.PHONY: soak
+soak: $(STAMP) tools ## Ten minutes at a steady rate: memory of API, workers and Redis stays flat
+	@$(PY) -m loadtest.soak $(ARGS)
+
+.PHONY: bench
+bench: $(STAMP) tools ## The queue beside ten others, on two pinned cores; figures and charts in build/bench
+	@$(PY) -m loadtest.bench $(ARGS)
 
 ##@ Work on the code
 .PHONY: test
@@ -83,3 +99,6 @@ pins: $(STAMP) ## Resolve pyproject.toml again into requirements/*.txt
 	@for group in api worker infra dev; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 	    --extra $$group pyproject.toml -o requirements/$$group.txt || exit 1; done
+	@for peer in loadtest/bench/peers/requirements/*.in; do \
+	  $(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+	    $$peer -o $${peer%.in}.txt || exit 1; done

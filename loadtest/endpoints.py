@@ -24,6 +24,8 @@ class Delivery:
     recipient: str
     at: str
     sha256: str
+    client: str = ""
+    """IP address that it came from."""
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> Self:
@@ -31,7 +33,7 @@ class Delivery:
         recipients = cast("list[str]", line["recipients"])
         return cls(
             seq=line["seq"], task_id=line["task_id"], recipient=recipients[0] if recipients else "",
-            at=line["at"], sha256=line["sha256"],
+            at=line["at"], sha256=line["sha256"], client=line.get("client", ""),
         )  # fmt: skip
 
 

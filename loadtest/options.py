@@ -74,20 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "e-mail load, with nothing lost or doubled. Writes result.json, report.html and chart.png.",
     )
     add = parser.add_argument
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "task-queue-cluster"
-    local = Path(os.environ.get("TASK_QUEUE_STATE") or state) / "kubeconfig"
-    env = os.environ.get("KUBECONFIG")
-    elsewhere = env or os.environ.get("CONTEXT")
-    default = Path(env) if env else (None if elsewhere or not local.exists() else local)
-    add("--kubeconfig", type=Path, default=default, help="default: KUBECONFIG, else the embedded cluster's")
-    add("--context", default=os.environ.get("CONTEXT"), help="default: CONTEXT, else the current one")
-    add("--namespace", default="task-queue")
-    add("--api-url", default="http://127.0.0.1:30500", help="the task API (default: %(default)s)")
-    add(
-        "--mail-url",
-        default="http://127.0.0.1:30825",
-        help="the mail server's HTTP side (default: %(default)s)",
-    )
+    add_target(parser)
     add("--out", type=Path, help="where the results go (default: build/load)")
     add("--rate", type=float, help="e-mails/s; default: calibrated from the measured CPU of a mail")
     add(
@@ -110,3 +97,22 @@ def _parser() -> argparse.ArgumentParser:
         help="load a target that does not deliver to the test mail server; recipients are at DOMAIN",
     )  # fmt: skip
     return parser
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """The options that name a cluster, and where its API and its mail server answer."""
+    add = parser.add_argument
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "task-queue-cluster"
+    local = Path(os.environ.get("TASK_QUEUE_STATE") or state) / "kubeconfig"
+    env = os.environ.get("KUBECONFIG")
+    elsewhere = env or os.environ.get("CONTEXT")
+    default = Path(env) if env else (None if elsewhere or not local.exists() else local)
+    add("--kubeconfig", type=Path, default=default, help="default: KUBECONFIG, else the embedded cluster's")
+    add("--context", default=os.environ.get("CONTEXT"), help="default: CONTEXT, else the current one")
+    add("--namespace", default="task-queue")
+    add("--api-url", default="http://127.0.0.1:30500", help="the task API (default: %(default)s)")
+    add(
+        "--mail-url",
+        default="http://127.0.0.1:30825",
+        help="the mail server's HTTP side (default: %(default)s)",
+    )

@@ -6,7 +6,7 @@ import sys
 
 from infra.local.packages import install, install_command
 
-PROGRAMS = {"redis-server": "redis-server"}
+PROGRAMS = {"redis-server": "redis-server", "strace": "strace", "wrk": "wrk"}
 """Program -> Debian package. The cluster's own packages are installed by the cluster."""
 
 

@@ -21,6 +21,7 @@ const (
 // arrival is one accepted mail; raw is only valid during add.
 type arrival struct {
 	messageID, subject, sender string
+	client                     string // IP address, as far as the network shows it
 	recipients                 []string
 	raw                        []byte
 	at                         time.Time
@@ -34,6 +35,7 @@ type delivery struct {
 	SHA256     string   `json:"sha256"`
 	At         string   `json:"at"`
 	Recipients []string `json:"recipients"`
+	Client     string   `json:"client"`
 }
 
 // message is a mail kept whole, and what is told about it.
@@ -177,11 +179,12 @@ func (l *ledger) empty() {
 	l.totals = stats{Ledger: l.totals.Ledger}
 }
 
-// encode lays out: digest, microseconds since 1970, length and bytes of the Message-ID, then of the recipients.
+// encode lays out: digest, microseconds since 1970, length and bytes of the Message-ID, then of the recipients and
+// of the client.
 func encode(a arrival, digest [sha256.Size]byte) []byte {
 	record := append(make([]byte, 0, 160), digest[:]...)
 	record = binary.BigEndian.AppendUint64(record, uint64(a.at.UnixMicro()))
-	for _, text := range []string{a.messageID, strings.Join(a.recipients, "\n")} {
+	for _, text := range []string{a.messageID, strings.Join(a.recipients, "\n"), a.client} {
 		record = binary.AppendUvarint(record, uint64(len(text)))
 		record = append(record, text...)
 	}
@@ -193,11 +196,13 @@ func decode(seq int64, record []byte) delivery {
 	micros := int64(binary.BigEndian.Uint64(rest))
 	rest = rest[8:]
 	messageID, rest := text(rest)
-	recipients, _ := text(rest)
+	recipients, rest := text(rest)
+	client, _ := text(rest)
 	taskID, _, _ := strings.Cut(messageID, "@")
 	return delivery{
 		Seq: seq, MessageID: messageID, TaskID: taskID, SHA256: hex.EncodeToString(digest),
 		At: time.UnixMicro(micros).UTC().Format(rfc3339Micros), Recipients: strings.Split(recipients, "\n"),
+		Client: client,
 	}
 }
 

@@ -86,6 +86,9 @@ func TestADeliveryIsInTheLedgerOnceItIsAccepted(t *testing.T) {
 	if got.TaskID != "task-1" || got.MessageID != "task-1@example.com" || got.SHA256 != hex.EncodeToString(digest[:]) {
 		t.Errorf("%+v", got)
 	}
+	if got.Client != "127.0.0.1" {
+		t.Errorf("%q", got.Client)
+	}
 	if len(got.Recipients) != 2 || got.Recipients[1] != "y@load.example.com" {
 		t.Errorf("%+v", got.Recipients)
 	}
@@ -207,7 +210,7 @@ func TestAMillionDeliveriesFitInASmallPod(t *testing.T) {
 	for n := range 1_000_000 {
 		book.add(arrival{
 			messageID:  fmt.Sprintf("0192f3a1-7c3e-7000-8000-%012x@load.example.com", n),
-			recipients: []string{"someone.with.a.name@load.example.com"}, raw: []byte("x"), at: time.Now(),
+			recipients: []string{"someone.with.a.name@load.example.com"}, client: "10.244.100.100", raw: []byte("x"), at: time.Now(),
 		})
 	}
 	var memory runtime.MemStats

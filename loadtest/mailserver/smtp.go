@@ -30,8 +30,12 @@ func newSMTPServer(book *ledger, domain string, log *slog.Logger) (*smtp.Server,
 	if err != nil {
 		return nil, err
 	}
-	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
-		return &session{book: book}, nil
+	server := smtp.NewServer(smtp.BackendFunc(func(connection *smtp.Conn) (smtp.Session, error) {
+		host, _, err := net.SplitHostPort(connection.Conn().RemoteAddr().String())
+		if err != nil {
+			return nil, err
+		}
+		return &session{book: book, client: host}, nil
 	}))
 	server.Domain = domain
 	server.TLSConfig = tlsConfig
@@ -47,6 +51,7 @@ func newSMTPServer(book *ledger, domain string, log *slog.Logger) (*smtp.Server,
 // session is one client's connection: sender and recipients of the mail being taken.
 type session struct {
 	book       *ledger
+	client     string
 	sender     string
 	recipients []string
 }
@@ -85,7 +90,7 @@ func (s *session) Data(r io.Reader) error {
 	}
 	id := strings.Trim(strings.TrimSpace(headers.Header.Get("Message-Id")), "<>")
 	s.book.add(arrival{
-		messageID: id, subject: headers.Header.Get("Subject"), sender: s.sender,
+		messageID: id, subject: headers.Header.Get("Subject"), sender: s.sender, client: s.client,
 		recipients: s.recipients, raw: buffer.Bytes(), at: time.Now(),
 	})
 	return nil

@@ -28,6 +28,13 @@ class Stack:
         ports = self.target.get("service", service, "-n", self.namespace)["spec"]["ports"]
         return f"http://127.0.0.1:{next(p['nodePort'] for p in ports if p['name'] == port)}"
 
+    def aim(self) -> list[str]:
+        """The options that name this stack to a load test (`loadtest.options.add_target`)."""
+        kubeconfig = ["--kubeconfig", str(self.target.kubeconfig)] if self.target.kubeconfig else []
+        context = ["--context", self.target.context] if self.target.context else []
+        urls = ["--api-url", self.url("api-service"), "--mail-url", self.url("mail-service")]
+        return ["--namespace", self.namespace, *urls, *kubeconfig, *context]
+
     def kubectl(self, *words: str) -> str:
         """What kubectl prints."""
         return self.target.kubectl(*words, "-n", self.namespace)

@@ -31,15 +31,10 @@ def stack(cluster: Target) -> Iterator[Stack]:
 
 def _prove(stack: Stack, out: Path, *words: str) -> dict[str, Any]:
     """The result of a run of the proof against the stack."""
-    kubeconfig = ["--kubeconfig", str(stack.target.kubeconfig)] if stack.target.kubeconfig else []
-    context = ["--context", stack.target.context] if stack.target.context else []
     done = subprocess.run(
         [
             sys.executable, "-m", "loadtest.autoscale", "--short", "--peak-limit-s", PEAK_LIMIT_S,
-            "--namespace", stack.namespace,
-            "--out", str(out), "--api-url", stack.url("api-service"),
-            "--mail-url", stack.url("mail-service"),
-            *kubeconfig, *context, *words,
+            "--out", str(out), *stack.aim(), *words,
         ],
         cwd=ROOT, capture_output=True, text=True, timeout=RUN_S, check=False,
     )  # fmt: skip

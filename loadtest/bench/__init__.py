@@ -1,0 +1,1 @@
+"""The bench: this queue beside the others, in one run, on pinned cores."""

@@ -1,0 +1,1 @@
+"""This queue's task types for the bench."""

@@ -1,0 +1,1 @@
+"""What POST /tasks is compared with, and the load for all of them."""
