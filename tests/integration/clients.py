@@ -1,4 +1,4 @@
-"""A client of the API as tests need it."""
+"""Clients of the API and of the queue as tests need them."""
 
 import asyncio
 import time
@@ -6,6 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
+import msgspec
+from taskqueue.ids import new_id
+from taskqueue.model import Extra, NewTask, StoredTask
+from taskqueue.queue import Queue
 
 EMAIL = {"subject": "Hello", "recipient": "ada@example.com", "content": "A line.\nAnother."}
 
@@ -59,3 +63,28 @@ async def until(
         assert time.monotonic() < deadline, f"still {task} after {timeout_s} s"
         await asyncio.sleep(0.02)
     return task
+
+
+async def put(queue: Queue, kind: str, extra: Extra | None = None, **data: Any) -> str:
+    """The id of a task that went to the queue past the API."""
+    task = NewTask(new_id(queue.name), kind, msgspec.json.encode(data), extra)
+    await queue.enqueue([task])
+    return task.id
+
+
+async def reached(queue: Queue, task_id: str, *statuses: str, timeout_s: float = 20) -> StoredTask:
+    """The task as stored, once it has one of these statuses."""
+    deadline = time.monotonic() + timeout_s
+    while (task := await queue.get(task_id)).status not in statuses:
+        assert time.monotonic() < deadline, f"still {task} after {timeout_s} s"
+        await asyncio.sleep(0.02)
+    return task
+
+
+async def holds(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 20) -> float:
+    """Seconds until an answer of Redis was as awaited."""
+    began = time.monotonic()
+    while not await condition():
+        assert time.monotonic() - began < timeout_s, f"not within {timeout_s} s: {what}"
+        await asyncio.sleep(0.02)
+    return time.monotonic() - began
