@@ -34,7 +34,8 @@ def backoff_s(attempt: int) -> float:
 
     Full jitter spreads retries best (AWS Architecture Blog, "Exponential Backoff And Jitter").
     """
-    return random.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** (attempt - 1)))  # noqa: S311
+    doublings = min(attempt - 1, 16)  # past the cap long before; 2 ** 1100 is no float any more
+    return random.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**doublings))  # noqa: S311
 
 
 class Attempts:
