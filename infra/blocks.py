@@ -12,6 +12,8 @@ from infra.quantities import Cpu, Memory
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[int, Field(ge=0, le=3600)]
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+_QUEUE = r"[a-z0-9][a-z0-9_-]{0,62}"
+QueueNames = Annotated[str, Field(pattern=rf"^{_QUEUE}(,{_QUEUE})*$")]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 

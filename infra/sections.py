@@ -74,8 +74,9 @@ class Api(Section):
     )
     drain_seconds: Seconds = Field(default=5, description="then, kept-alive connections are served that long")
     max_body_bytes: int = Field(default=1048576, ge=1024, description="largest request body")
+    max_batch_bytes: int = Field(default=16777216, ge=1024, description="largest body of POST /tasks/batch")
     max_queue_length: int = Field(
-        default=0, ge=0, description="waiting tasks at which more are refused; 0: any"
+        default=0, ge=0, description="waiting tasks of a queue at which more are refused; 0: any"
     )
     log_level: LogLevel = Field(default="info", description="least severe level that is logged")
 

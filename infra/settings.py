@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
-from infra.blocks import DnsLabel, Section, section_of
+from infra.blocks import DnsLabel, QueueNames, Section, section_of
 from infra.sections import Api, Email, Images, Mail, Redis, RedisForm, Transport, Worker
 
 PROJECT = "task-queue"
@@ -40,6 +40,9 @@ class Settings(Section):
 
     namespace: DnsLabel = Field(default="task-queue", description="namespace of every object")
     create_namespace: bool = Field(default=True, description="make the namespace; false: it is there already")
+    queue_names: QueueNames = Field(
+        default="default", description="queues, by commas; tasks that name none go to the first"
+    )
     images: Images = Images()
     redis: Redis = Redis()
     api: Api = Api()

@@ -20,6 +20,7 @@ def environment(settings: Settings, redis: Redis) -> dict[str, str]:
     worker, email, smtp = settings.worker, settings.email, settings.email.smtp
     variables = {
         **redis.variables,
+        "QUEUE_NAMES": settings.queue_names,
         "WORKER_CONCURRENCY": str(worker.concurrency),
         "PROBE_PORT": str(PROBE_PORT),
         "RETENTION_S": str(worker.retention_seconds),

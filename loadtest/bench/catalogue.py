@@ -41,7 +41,7 @@ _DRAMATIQ_PAGE = "https://dramatiq.io/guide.html"
 PEERS: tuple[Peer, ...] = (
     Peer(
         name=OWN, environment="", module="peer_own", words=("python", "-m", "worker"), page="README.md",
-        crash_safe=True, results=True, concurrency=0, tasks=60_000, note="shipped settings",
+        crash_safe=True, results=True, concurrency=0, tasks=100_000, note="shipped settings",
     ),
     Peer(
         name="dramatiq", environment="dramatiq", module="peer_dramatiq", words=_DRAMATIQ, page=_DRAMATIQ_PAGE,

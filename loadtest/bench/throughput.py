@@ -25,6 +25,7 @@ class Throughput(msgspec.Struct, frozen=True, kw_only=True):
     per_cpu_s: float
     """Tasks per second of the worker's CPU time: steadier than `per_s` where something else has the core."""
     worker_cpu_share: float
+    """From the first handler's call to the last one's, by the worker's own count."""
     redis_cpu_share: float
     others_cpu_share: float
 
@@ -43,16 +44,17 @@ def measure(peer: Peer, bench: Bench) -> Throughput:
         first = trial.wait_for_note("first", worker, LIMIT_S)
         core = bench.cores.measured
         before = cpu.sample(worker.pid, redis.process.pid, core)
-        trial.wait_for_note("last", worker, LIMIT_S)
+        last = trial.wait_for_note("last", worker, LIMIT_S)
         drained_s = trial.wait_until_drained(LIMIT_S)
         took_s = drained_s - first.at_s
+        cpu_s = float(last.words[1]) - float(first.words[1])
         used = cpu.shares(before, cpu.sample(worker.pid, redis.process.pid, core), took_s)
         return Throughput(
             tasks=tasks,
             seconds=took_s,
             per_s=tasks / took_s,
-            per_cpu_s=tasks / max(used.process * took_s, cpu.TICK_S),
-            worker_cpu_share=used.process,
+            per_cpu_s=tasks / cpu_s,
+            worker_cpu_share=cpu_s / (last.at_s - first.at_s),
             redis_cpu_share=used.redis,
             others_cpu_share=used.others,
         )

@@ -32,7 +32,7 @@ class Account:
     strangers: tuple[str, ...]
     duplicated: tuple[Duplicate, ...]
     recovery_s_max: float
-    recovery_limit_s: float
+    recovery_overdue: int
     accidents: tuple[str, ...]
 
     @property
@@ -49,8 +49,7 @@ class Account:
             "nothing failed but by the mail server's own 5xx": not self.failed_unexplained,
             "every delivered task is completed": not self.unsettled,
             "no task is there that nobody posted": not self.strangers,
-            f"killed workers' tasks taken up within {self.recovery_limit_s:.1f} s":
-                self.recovery_s_max <= self.recovery_limit_s,
+            "killed workers' tasks were taken up in time": not self.recovery_overdue,
             "no process ended but by a fault": not self.accidents,
         }  # fmt: skip
 
@@ -71,6 +70,7 @@ def account(record: Record) -> Account:
     refused = {post.key for post in record.posts if post.outcome is Outcome.REFUSED}
     failed, poisoned, unexplained = _failed(record, sends)
     missing = accepted.keys() - taken - failed - poisoned.keys() - unexplained
+    recoveries = list(recovery.recoveries(record))
     unwritten = _unwritten(record, accepted, missing)
     return Account(
         accepted=len(accepted),
@@ -88,8 +88,8 @@ def account(record: Record) -> Account:
         unsettled=_unsettled(record, accepted, taken, finals),
         strangers=tuple(sorted(taken.union(finals) - accepted.keys() - unknown - refused)),
         duplicated=causes.duplicates(record),
-        recovery_s_max=max(recovery.seconds(record), default=0.0),
-        recovery_limit_s=recovery.limit_s(record),
+        recovery_s_max=max((took_s for _, took_s in recoveries), default=0.0),
+        recovery_overdue=recovery.overdue(recoveries, record),
         accidents=record.accidents,
     )
 

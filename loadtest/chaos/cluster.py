@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 from lightkube import ConfigError
 
-from loadtest.chaos import report, schedule
+from loadtest.chaos import recovery, report, schedule
 from loadtest.chaos.accounting import Account, account
 from loadtest.chaos.clients import AT_ONCE, TIMEOUT_S, Clients
 from loadtest.chaos.pods import API, AWAY, REDIS, WORKER, Pods, Seen
@@ -82,8 +82,8 @@ def _replaced(pods: list[Seen], victim: Seen, wanted: int) -> bool:
     return sum(pod.ready and not pod.ending for pod in others) >= wanted
 
 
-def recovery_s(record: Record) -> float:
-    """The longest time from a kill of a worker until all that was accepted before it had been delivered.
+def recoveries(record: Record) -> list[tuple[Fault, float]]:
+    """Each kill of a worker, and how long until all that was accepted before it had been delivered.
 
     The ledger tells of mails that were taken only, so what the killed worker held cannot be told from
     what waited: this is an upper bound for it.
@@ -91,12 +91,13 @@ def recovery_s(record: Record) -> float:
     first: dict[str, float] = {}
     for send in record.sends:
         first[send.key] = min(send.begin, first.get(send.key, send.begin))
-    kills = [fault.start for fault in record.faults if fault.kind is Kind.WORKER_KILL]
-    return max(
-        (first[post.key] - kill for kill in kills for post in record.posts
-         if post.task_id and post.ended < kill and post.key in first),
-        default=0.0,
-    )  # fmt: skip
+    found: list[tuple[Fault, float]] = []
+    for kill in record.faults:
+        if kill.kind is Kind.WORKER_KILL:
+            before = [post.key for post in record.posts if post.task_id and post.ended < kill.start]
+            last = max((first[key] for key in before if key in first), default=kill.start)
+            found.append((kill, max(0.0, last - kill.start)))
+    return found
 
 
 def sends(mail_url: str, after: int, tag: str, pod_at: Callable[[str, float], str]) -> tuple[Send, ...]:
@@ -151,7 +152,11 @@ async def run(options: argparse.Namespace, pods: Pods) -> tuple[Record, Account]
         posts=tuple(clients.posts), faults=tuple(faults.done), finals=finals, accidents=tuple(accidents),
         sends=await asyncio.to_thread(sends, options.mail_url, before, tag, pods.addresses.holder),
     )  # fmt: skip
-    return record, replace(account(record), recovery_s_max=recovery_s(record))
+    found = recoveries(record)
+    longest_s = max((took_s for _, took_s in found), default=0.0)
+    return record, replace(
+        account(record), recovery_s_max=longest_s, recovery_overdue=recovery.overdue(found, record)
+    )
 
 
 async def _drain(clients: Clients) -> None:

@@ -5,8 +5,6 @@ from collections.abc import Iterable, Iterator
 
 from loadtest.chaos.record import Fault, Kind, Record, Send
 
-GAP_S = 2.0
-"""After a pause in the reaping this long every holder is given a full lease once more."""
 SLACK_S = 5.0
 """A reap tick (1 s), the settling of those before in the queue, and two busy cores."""
 _DEATHS = (Kind.WORKER_KILL, Kind.WORKER_FREEZE)
@@ -18,8 +16,8 @@ def was_open(send: Send, at: float) -> bool:
     return send.begin <= at < send.closed
 
 
-def seconds(record: Record) -> Iterator[float]:
-    """For each task whose transaction was open when its worker was killed: until the next one began.
+def recoveries(record: Record) -> Iterator[tuple[Fault, float]]:
+    """Kill and seconds, for each task whose transaction was open at the kill: until its next one began.
 
     What a worker held without a transaction cannot be seen from here; with a connection for each
     place there is next to none. A task that never came again is not in here: it counts as lost,
@@ -37,14 +35,25 @@ def seconds(record: Record) -> Iterator[float]:
             if send.key and was_open(send, fault.start):  # without a recipient it is nobody's yet
                 later = [s.begin for s in by_key[send.key] if s.begin > fault.start and s is not send]
                 if later:
-                    yield min(later) - fault.start
+                    yield fault, min(later) - fault.start
 
 
-def limit_s(record: Record) -> float:
-    """A lease, one more where Redis was away meanwhile (a gap), the longest time that it was away, slack."""
-    away = [fault.end - fault.start for fault in record.faults if fault.kind is Kind.REDIS_KILL]
+def limit_s(kill: Fault, record: Record) -> float:
+    """The longest that a recovery from this kill may take: what is left of a lease, and slack.
+
+    Each time that Redis is away before the lease is over gives it in full once more (the gap).
+    """
     lease_s = record.conditions.lease_s
-    return lease_s + SLACK_S + (lease_s + GAP_S + max(away) if away else 0.0)
+    due = kill.start + lease_s
+    for fault in sorted(record.faults, key=lambda fault: fault.start):
+        if fault.kind is Kind.REDIS_KILL and fault.start < due + SLACK_S and fault.end > kill.start:
+            due = max(due, fault.end + lease_s)
+    return due - kill.start + SLACK_S
+
+
+def overdue(recoveries: Iterable[tuple[Fault, float]], record: Record) -> int:
+    """How many recoveries took longer than they may."""
+    return sum(took_s > limit_s(kill, record) for kill, took_s in recoveries)
 
 
 def deaths(record: Record, sends: Iterable[Send]) -> int:

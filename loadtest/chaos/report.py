@@ -47,6 +47,7 @@ def figures(record: Record, account: Account) -> dict[str, Any]:
         "poisoned": len(account.poisoned),
         "poisoned_deaths": account.poisoned,
         "recovery_s_max": round(account.recovery_s_max, 3),
+        "recovery_overdue": account.recovery_overdue,
         "faults": dict(sorted(Counter(fault.kind.value for fault in record.faults).items())),
         "mail_faults": dict(
             sorted(Counter(s.fate for s in record.sends if s.fate not in ("", "taken")).items())

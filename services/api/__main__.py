@@ -63,7 +63,7 @@ async def _serve(settings: ApiSettings) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await stop.wait()
-        app[HEALTH].stopping = True
+        app[HEALTH].stop()
         _log.info("stopping", connections=len(app_server(runner).connections))
         await _drain(runner, settings.drain_s)
     finally:

@@ -5,16 +5,18 @@ import contextlib
 from collections.abc import AsyncGenerator
 
 from aiohttp import web
-from taskqueue.batcher import EnqueueBatcher
-from taskqueue.catalog import Catalog
 from taskqueue.connection import Connection
-from taskqueue.queue import Queue
 
 from api.admission import Admission
+from api.created import CreatedAnswers
+from api.deadletters import DeadLetterEndpoints
 from api.health import HealthEndpoints
 from api.intake import Intake
 from api.problems import problems
+from api.queues import QueueEndpoints
+from api.served import ServedQueues
 from api.settings import ApiSettings
+from api.submission import SubmissionEndpoints
 from api.tasks import TaskEndpoints
 
 HEALTH = web.AppKey("health", HealthEndpoints)
@@ -23,11 +25,11 @@ HEALTH = web.AppKey("health", HealthEndpoints)
 def build_app(settings: ApiSettings) -> web.Application:
     """The application; it opens its connections at start and closes them after the last request."""
     connection = Connection(settings)
-    queue = Queue(connection, settings.queue_name)
-    batcher = EnqueueBatcher(queue, patience_s=settings.redis_timeout_s)
-    admission = Admission(queue, settings)
-    health = HealthEndpoints(queue)
-    intake = Intake(Catalog(connection, settings.queue_name), settings.queue_name)
+    queues = ServedQueues(connection, settings.queues, patience_s=settings.redis_timeout_s)
+    admission = Admission(queues, settings)
+    created = CreatedAnswers()
+    health = HealthEndpoints(queues, created)
+    submission = SubmissionEndpoints(Intake(queues), admission, created, settings.max_batch_bytes)
 
     async def background(_app: web.Application) -> AsyncGenerator[None]:
         sampling = asyncio.create_task(admission.watch(), name="admission")
@@ -35,7 +37,7 @@ def build_app(settings: ApiSettings) -> web.Application:
         sampling.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await sampling
-        await batcher.close()
+        await queues.close()
         await connection.close()
 
     async def closing(_request: web.Request, answer: web.StreamResponse) -> None:
@@ -44,8 +46,14 @@ def build_app(settings: ApiSettings) -> web.Application:
 
     app = web.Application(middlewares=[problems], client_max_size=settings.max_body_bytes)
     app[HEALTH] = health
-    app.add_routes(health.routes())
-    app.add_routes(TaskEndpoints(queue, batcher, intake, admission).routes())
+    for endpoints in (
+        submission,
+        TaskEndpoints(queues),
+        DeadLetterEndpoints(queues),
+        QueueEndpoints(queues),
+        health,
+    ):
+        app.add_routes(endpoints.routes())
     app.cleanup_ctx.append(background)
     app.on_response_prepare.append(closing)
     return app

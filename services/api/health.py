@@ -4,9 +4,10 @@ import asyncio
 
 from aiohttp import web
 from taskqueue.errors import QueueError
-from taskqueue.queue import Queue
 
+from api.created import CreatedAnswers
 from api.problems import RETRY_AFTER_S, json_answer
+from api.served import ServedQueues
 
 PROBE_S = 1.0
 """A probe must answer before the kubelet's own time-out (2 s here)."""
@@ -15,9 +16,17 @@ PROBE_S = 1.0
 class HealthEndpoints:
     """GET /health, /healthz/live, /healthz/ready."""
 
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
-        self.stopping = False
+    def __init__(self, queues: ServedQueues, created: CreatedAnswers) -> None:
+        self._queues = queues
+        self._created = created
+
+    @property
+    def stopping(self) -> bool:
+        return self._created.closing
+
+    def stop(self) -> None:
+        """From now on it is not ready, and every answer closes its connection."""
+        self._created.closing = True
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -38,7 +47,7 @@ class HealthEndpoints:
     async def health(self, _request: web.Request) -> web.Response:
         try:
             async with asyncio.timeout(PROBE_S):
-                await self._queue.check_writable()
+                await asyncio.gather(*(served.queue.check_writable() for served in self._queues))
         except (QueueError, TimeoutError) as error:
             problem = getattr(error, "code", "redis_unavailable")
             body = {"status": "unhealthy", "redis": "disconnected", "error": problem}

@@ -27,6 +27,23 @@ class InvalidJsonError(QueueError):
     http_status = 400
 
 
+class WrongStateError(QueueError):
+    """The task is in a state in which this cannot be done to it."""
+
+    code = "wrong_state"
+    http_status = 409
+
+
+def described_error(error: QueueError) -> dict[str, Any]:
+    """What a client is told of an error: of a request, or of one item of a batch."""
+    if isinstance(error, InvalidTaskError):
+        fields = [{"field": f.field, "message": f.message} for f in error.fields]
+        return {"error": str(error), "code": error.code, "fields": fields}
+    if isinstance(error, QueueUnavailableError):
+        return {"error": "the queue's store does not answer; try again", "code": error.code}
+    return {"error": str(error), "code": error.code}
+
+
 def json_answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """A JSON response; bytes of msgspec, as every answer is."""
     return web.Response(
@@ -34,10 +51,10 @@ def json_answer(body: Any, status: int = 200, headers: dict[str, str] | None = N
     )
 
 
-def problem(status: int, code: str, error: str, **more: Any) -> web.Response:
+def problem(status: int, told: dict[str, Any]) -> web.Response:
     """One error answer; 429 and 503 say when to come again."""
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
-    return json_answer({"error": error, "code": code, **more}, status, headers)
+    return json_answer(told, status, headers)
 
 
 @web.middleware
@@ -47,16 +64,13 @@ async def problems(
     """Turns whatever a handler raises into an answer; no trace or address ever leaves."""
     try:
         return await handler(request)
-    except InvalidTaskError as error:
-        fields = [{"field": f.field, "message": f.message} for f in error.fields]
-        return problem(error.http_status, error.code, str(error), fields=fields)
-    except QueueUnavailableError as error:
-        _log.warning("redis is away", error=str(error), path=request.path)
-        return problem(error.http_status, error.code, "the queue's store does not answer; try again")
     except QueueError as error:
-        return problem(error.http_status, error.code, str(error))
+        if isinstance(error, QueueUnavailableError):
+            _log.warning("redis is away", error=str(error), path=request.path)
+        return problem(error.http_status, described_error(error))
     except web.HTTPException as error:
-        answer = problem(error.status, error.reason.lower().replace(" ", "_"), _words(request, error))
+        code = error.reason.lower().replace(" ", "_")
+        answer = problem(error.status, {"error": _words(request, error), "code": code})
         if "Allow" in error.headers:
             answer.headers["Allow"] = error.headers["Allow"]
         return answer
@@ -64,7 +78,7 @@ async def problems(
         raise  # the client went away
     except Exception:
         _log.exception("request failed", path=request.path, method=request.method)
-        return problem(500, "internal", "internal error")
+        return problem(500, {"error": "internal error", "code": "internal"})
 
 
 def _words(request: web.Request, error: web.HTTPException) -> str:

@@ -1,102 +1,90 @@
-"""The endpoints about tasks."""
+"""The endpoints about tasks that exist: look up, list, cancel, retry, remove."""
 
-from typing import Any
-
-import msgspec
 from aiohttp import web
-from taskqueue.batcher import EnqueueBatcher
 from taskqueue.errors import FieldError, InvalidTaskError, TaskNotFoundError
 from taskqueue.ids import queue_of
-from taskqueue.model import StoredTask, rfc3339
-from taskqueue.queue import Queue
 from taskqueue.states import Status
 
-from api.admission import Admission
-from api.intake import Intake
-from api.problems import json_answer
+from api.problems import WrongStateError, json_answer
+from api.purge import purge_recipient
+from api.queries import limit_of, wrong_cursor
+from api.served import ServedQueues
+from api.shown import shown_task
 
-DEFAULT_LIMIT = 100
-MAX_LIMIT = 1000
-
-
-def described(task: StoredTask) -> dict[str, Any]:
-    """A task as clients see it."""
-    shown: dict[str, Any] = {
-        "id": task.id,
-        "type": task.type,
-        "status": task.status,
-        "created_at": rfc3339(task.created_us),
-        "data": msgspec.Raw(task.data),
-        "attempts": task.attempts,
-    }
-    if task.updated_us is not None:
-        shown["updated_at"] = rfc3339(task.updated_us)
-    if task.result is not None:
-        shown["result"] = msgspec.Raw(task.result)
-    return shown
+ENDED_BADLY = (Status.FAILED, Status.CANCELLED)
 
 
 class TaskEndpoints:
-    """POST /tasks, GET /tasks, GET /tasks/{id}, GET /queue/stats."""
+    """GET and DELETE of /tasks and /tasks/{id}, POST /tasks/{id}/cancel and /retry."""
 
-    def __init__(self, queue: Queue, batcher: EnqueueBatcher, intake: Intake, admission: Admission) -> None:
-        self._queue = queue
-        self._batcher = batcher
-        self._intake = intake
-        self._admission = admission
+    def __init__(self, queues: ServedQueues) -> None:
+        self._queues = queues
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.post("/tasks", self.create),
             web.get("/tasks", self.list),
+            web.delete("/tasks", self.remove_of_recipient),
             web.get("/tasks/{id}", self.show),
-            web.get("/queue/stats", self.stats),
+            web.delete("/tasks/{id}", self.remove),
+            web.post("/tasks/{id}/cancel", self.cancel),
+            web.post("/tasks/{id}/retry", self.retry),
         ]
-
-    async def create(self, request: web.Request) -> web.Response:
-        """201 once Redis has the task; nothing is stored with any other answer but a lost one."""
-        task = await self._intake.read(request)
-        self._admission.admit()
-        await self._batcher.enqueue(task)
-        answer = {"task_id": task.id, "status": Status.QUEUED, "message": "Task created successfully"}
-        return json_answer(answer, 201, {"Location": f"/tasks/{task.id}"})
 
     async def show(self, request: web.Request) -> web.Response:
         task_id = request.match_info["id"]
-        if queue_of(task_id) != self._queue.name:
-            raise TaskNotFoundError(f"no task has the id {task_id}")
-        return json_answer(described(await self._queue.get(task_id)))
+        return json_answer(shown_task(await self._queues.of(task_id).get(task_id)))
 
     async def list(self, request: web.Request) -> web.Response:
-        page = await self._queue.page(_limit(request), self._cursor(request))
-        tasks = [described(task) for task in page.tasks]
-        return json_answer({"tasks": tasks, "count": page.count, "limit": _limit(request), "next": page.next})
+        """A page of one queue, newest first."""
+        served = self._queues.chosen(request.query.get("queue"))
+        limit, cursor = limit_of(request), request.query.get("cursor")
+        if cursor is not None and queue_of(cursor) != served.name:
+            raise wrong_cursor()
+        page = await served.queue.page(limit, cursor)
+        tasks = [shown_task(task) for task in page.tasks]
+        return json_answer({"tasks": tasks, "count": page.count, "limit": limit, "next": page.next})
 
-    async def stats(self, _request: web.Request) -> web.Response:
-        stats = await self._queue.stats()
-        return json_answer(
-            {
-                "queue_length": stats.queued,
-                "total_tasks": stats.stored,
-                Status.QUEUED: stats.queued,
-                Status.PROCESSING: stats.processing,
-                Status.SCHEDULED: stats.scheduled,
-                Status.COMPLETED: stats.completed,
-                Status.FAILED: stats.failed,
-                "workers": stats.workers,
-                "totals": stats.totals,
-            }
-        )
+    async def cancel(self, request: web.Request) -> web.Response:
+        """200 cancelled; 202 its worker was asked to stop it; 409 it has ended already."""
+        task_id = request.match_info["id"]
+        (status,) = await self._queues.of(task_id).cancel([task_id])
+        if status in (Status.COMPLETED, Status.FAILED):
+            raise WrongStateError(f"the task is {status} already")
+        return json_answer(_found(task_id, status), 202 if status == "cancelling" else 200)
 
-    def _cursor(self, request: web.Request) -> str | None:
-        cursor = request.query.get("cursor")
-        if cursor is not None and queue_of(cursor) != self._queue.name:
-            raise InvalidTaskError([FieldError("cursor", "must be the `next` of another page")])
-        return cursor
+    async def retry(self, request: web.Request) -> web.Response:
+        """200 queued again, all its attempts before it; 409 unless it failed or was cancelled."""
+        task_id = request.match_info["id"]
+        queue = self._queues.of(task_id)
+        before = (await queue.get(task_id)).status
+        if before not in ENDED_BADLY:
+            raise WrongStateError(f"the task is {before}: only a failed or cancelled one can be retried")
+        (status,) = await queue.redrive([task_id])
+        return json_answer(_found(task_id, status))
+
+    async def remove(self, request: web.Request) -> web.Response:
+        """204 it is gone; 202 its worker was asked to stop it, then it goes."""
+        task_id = request.match_info["id"]
+        (word,) = await self._queues.of(task_id).purge([task_id])
+        shown = _found(task_id, word)
+        return json_answer(shown, 202) if word == "purging" else web.Response(status=204)
+
+    async def remove_of_recipient(self, request: web.Request) -> web.Response:
+        """How many tasks of this recipient are gone, in all queues or in one; O(n)."""
+        recipient = request.query.get("recipient", "")
+        if not recipient:
+            raise InvalidTaskError([FieldError("recipient", "is missing: whose tasks are to be removed")])
+        chosen = request.query.get("queue")
+        purged = purging = 0
+        for served in self._queues if chosen is None else [self._queues.chosen(chosen)]:
+            done = await purge_recipient(served.queue, recipient)
+            purged += done.purged
+            purging += done.purging
+        return json_answer({"purged": purged, "purging": purging})
 
 
-def _limit(request: web.Request) -> int:
-    text = request.query.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_LIMIT):
-        raise InvalidTaskError([FieldError("limit", f"must be a whole number from 1 to {MAX_LIMIT}")])
-    return int(text)
+def _found(task_id: str, status: str) -> dict[str, str]:
+    """The answer to a change of one task; TaskNotFoundError if there was none."""
+    if not status:
+        raise TaskNotFoundError(f"no task has the id {task_id}")
+    return {"task_id": task_id, "status": status}

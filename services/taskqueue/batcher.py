@@ -5,9 +5,9 @@ import contextlib
 import time
 
 from taskqueue.core import SLICE
-from taskqueue.errors import IdempotencyConflictError, QueueError, QueueUnavailableError
+from taskqueue.errors import QueueError, QueueUnavailableError
 from taskqueue.model import NewTask, Receipt
-from taskqueue.queue import Queue
+from taskqueue.queue import Queue, slices
 
 _PAUSE_S = 0.05
 _Waiting = tuple[NewTask, asyncio.Future[Receipt]]
@@ -23,18 +23,35 @@ class EnqueueBatcher:
     def __init__(self, queue: Queue, patience_s: float) -> None:
         self._queue = queue
         self._patience_s = patience_s
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: list[_Waiting] = []
         self._sender: asyncio.Task[None] | None = None
 
-    async def enqueue(self, task: NewTask) -> Receipt:
-        """Returns once Redis has stored the task; raises QueueFullError, QueueUnavailableError, or
+    def enqueue(self, task: NewTask) -> asyncio.Future[Receipt]:
+        """Done once Redis has stored the task; raises QueueFullError, QueueUnavailableError, or
         IdempotencyConflictError.
         """
-        done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        done: asyncio.Future[Receipt] = self._loop.create_future()
         self._waiting.append((task, done))
-        if self._sender is None or self._sender.done():
-            self._sender = asyncio.create_task(self._send_all())
-        return await done
+        if self._sender is None:
+            self._sender = self._loop.create_task(self._send_all())
+        return done
+
+    async def enqueue_many(self, tasks: list[NewTask]) -> list[Receipt | QueueError]:
+        """What became of each task. Slices go one by one, so that single tasks have their turn between
+        them; once Redis does not answer, the rest is not tried: each of them gets that error.
+        """
+        receipts: list[Receipt | QueueError] = []
+        gone: QueueUnavailableError | None = None
+        for part in slices(tasks):
+            try:
+                receipts += [gone] * len(part) if gone else await self._send(part)
+            except QueueError as error:
+                gone = error if isinstance(error, QueueUnavailableError) else None
+                receipts += [error] * len(part)
+        return receipts
 
     async def close(self) -> None:
         """Waits for what is under way."""
@@ -43,29 +60,35 @@ class EnqueueBatcher:
                 await self._sender
 
     async def _send_all(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:SLICE], self._waiting[SLICE:]
-            try:
-                receipts = await self._send([task for task, _ in batch])
-            except Exception as error:  # each caller gets it
-                for _, done in batch:
-                    if not done.done():  # its caller may have gone away
-                        done.set_exception(error)
-            else:
-                for (_, done), receipt in zip(batch, receipts, strict=True):
-                    if done.done():
-                        continue
-                    if isinstance(receipt, Receipt):
-                        done.set_result(receipt)
-                    else:
-                        done.set_exception(receipt)
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:SLICE], self._waiting[SLICE:]
+                await self._send_batch(batch)
+        finally:
+            self._sender = None
 
-    async def _send(self, tasks: list[NewTask]) -> list[Receipt | IdempotencyConflictError]:
+    async def _send_batch(self, batch: list[_Waiting]) -> None:
+        try:
+            receipts = await self._send([task for task, _ in batch])
+        except Exception as error:  # each caller gets it
+            for _, done in batch:
+                if not done.done():  # its caller may have gone away
+                    done.set_exception(error)
+            return
+        for (_, done), receipt in zip(batch, receipts, strict=True):
+            if done.done():
+                continue
+            if isinstance(receipt, Receipt):
+                done.set_result(receipt)
+            else:
+                done.set_exception(receipt)
+
+    async def _send(self, tasks: list[NewTask]) -> list[Receipt | QueueError]:
         deadline = time.monotonic() + self._patience_s
         while True:
             try:
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + self._patience_s):
-                    return await self._queue.enqueue(tasks)
+                    return [*await self._queue.enqueue(tasks)]
             except (QueueUnavailableError, TimeoutError) as error:
                 if time.monotonic() + _PAUSE_S >= deadline:
                     raise QueueUnavailableError(f"Redis does not answer: {error}") from error

@@ -26,7 +26,7 @@ def decoder(kind: type[P]) -> Callable[[bytes], P]:
         try:
             payload = read(data)
         except msgspec.ValidationError as error:
-            raise InvalidTaskError(_type_faults(data, kind) or [_fault(error, "data")]) from error
+            raise InvalidTaskError(type_faults(data, kind) or [_fault(error, "data")]) from error
         except msgspec.DecodeError as error:
             raise InvalidTaskError([FieldError("data", f"is not JSON: {error}")]) from error
         if checked and (faults := cast(Checked, payload).faults()):
@@ -36,24 +36,28 @@ def decoder(kind: type[P]) -> Callable[[bytes], P]:
     return decode_payload
 
 
-def _type_faults(data: bytes, kind: type[Any]) -> list[FieldError]:
+def type_faults(data: bytes, kind: type[Any], root: str = "data") -> list[FieldError]:
+    """Every field of the JSON object `data` that is missing, unknown, or of another type than the
+    struct `kind` says; `root` is what their paths begin with.
+    """
     found: Any = msgspec.json.decode(data)
     if not isinstance(found, dict):
-        return [FieldError("data", "must be an object")]
+        return [FieldError(root, "must be an object")]
     given = cast(dict[str, Any], found)
     faults: list[FieldError] = []
+    before = f"{root}." if root else ""
     fields = {f.encode_name: f for f in msgspec.structs.fields(kind)}
     for name, field in fields.items():
         if name not in given:
             if field.required:
-                faults.append(FieldError(f"data.{name}", "is missing"))
-            continue
-        try:
-            msgspec.convert(given[name], field.type)
-        except msgspec.ValidationError as error:
-            faults.append(_fault(error, f"data.{name}"))
+                faults.append(FieldError(before + name, "is missing"))
+        elif field.type is not msgspec.Raw:
+            try:
+                msgspec.convert(given[name], field.type)
+            except msgspec.ValidationError as error:
+                faults.append(_fault(error, before + name))
     if kind.__struct_config__.forbid_unknown_fields:
-        faults += [FieldError(f"data.{n}", "is not a field of this type") for n in given if n not in fields]
+        faults += [FieldError(before + n, "is not a field of this type") for n in given if n not in fields]
     return faults
 
 

@@ -16,9 +16,12 @@ def configure(level: str, style: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if console:
-        steps.append(structlog.dev.ConsoleRenderer())
+        plain = structlog.dev.plain_traceback
+        steps.append(structlog.dev.ConsoleRenderer(exception_formatter=plain))
     else:
-        steps += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # Without locals: a frame may hold a password or somebody's mail.
+        trace = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        steps += [structlog.processors.ExceptionRenderer(trace), structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=steps,
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),

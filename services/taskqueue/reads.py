@@ -1,18 +1,25 @@
 """What can be looked up in a queue: tasks, pages of them, dead letters, totals, workers."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from taskqueue.core import QueueCore
+from taskqueue.core import SLICE, QueueCore
 from taskqueue.errors import TaskNotFoundError
-from taskqueue.model import Attempt, Page, Priority, Stats, StoredTask, WorkerRecord
+from taskqueue.model import MICROSECOND, Attempt, Page, Priority, Stats, StoredTask, WorkerRecord
 from taskqueue.states import FINISHED, Status
 
 _FIELDS = ("t", "s", "c", "a", "d", "u", "r", "p", "w", "g", "k", "h", "z")
 _NOT_TOTALS = {"reaped_at", "tombstones"}
 _PRIORITIES = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
 _FINISHED_KEYS = {Status.COMPLETED: "done", Status.FAILED: "dead", Status.CANCELLED: "cancelled"}
+
+
+class Finished(NamedTuple):
+    """When a task ended (µs since 1970), and which; in the order of the pages."""
+
+    at_us: int
+    id: str
 
 
 class QueueReads(QueueCore):
@@ -40,13 +47,38 @@ class QueueReads(QueueCore):
         ids = [i.decode() for i in found[:limit]]
         return Page(await self._rows(ids), count, ids[-1] if len(found) > limit else None)
 
-    async def finished_ids(self, status: Status, limit: int, before_us: int | None = None) -> list[str]:
-        """Up to `limit` ids that ended so, at or before a time (µs since 1970), oldest first."""
+    async def finished(
+        self, status: Status, limit: int, after: Finished | None = None, until_us: int | None = None
+    ) -> list[Finished]:
+        """Up to `limit` tasks that ended so, oldest end first; those after one of another page, and
+        not after a time (µs since 1970). Costs O(log n + limit), whatever came or went meanwhile.
+        """
         assert status in FINISHED
+        begin, end = after.at_us if after else "-inf", until_us if until_us is not None else "+inf"
+        # A script call ends up to a slice of tasks at one time, so that many may be of the page before.
+        most = limit + (SLICE if after else 0)
         key = self.prefix + _FINISHED_KEYS[status]
-        until = "+inf" if before_us is None else before_us
-        found = await self._connection.command("ZRANGEBYSCORE", key, "-inf", until, "LIMIT", 0, limit)
-        return [i.decode() for i in found]
+        found: list[Any] = await self._connection.command(
+            "ZRANGEBYSCORE", key, begin, end, "WITHSCORES", "LIMIT", 0, most
+        )
+        ended = [Finished(int(float(at)), task_id.decode()) for task_id, at in _pairs(found)]
+        return [each for each in ended if after is None or each > after][:limit]
+
+    async def finished_count(self, status: Status) -> int:
+        """How many tasks that ended so are kept."""
+        return await self._connection.command("ZCARD", self.prefix + _FINISHED_KEYS[status])
+
+    async def types(self, ids: list[str]) -> list[str | None]:
+        """The type of each task, None where there is no task."""
+        found = await self._connection.pipeline(("HGET", self._task_key(i), "t") for i in ids)
+        return [None if kind is None else kind.decode() for kind in found]
+
+    async def now_us(self) -> int:
+        """The queue's own time, by which tasks end: Redis', in microseconds since 1970."""
+        if self._clock is not None:
+            return self._clock()
+        seconds, micros = await self._connection.command("TIME")
+        return int(seconds) * MICROSECOND + int(micros)
 
     async def tasks(self, ids: list[str]) -> list[StoredTask]:
         """Those of the tasks that there are, in the order of their ids."""

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from taskqueue.ids import is_queue_name
 from taskqueue.redis_url import parse
 
 
@@ -70,6 +71,26 @@ class RedisSettings(BaseSettings):
         if self.redis_password is None and (self.redis_username or parse(self.redis_url).username):
             raise ValueError("REDIS_PASSWORD is missing: a user name is of no use without")
         return self
+
+
+class QueueSettings(RedisSettings):
+    """Of a process that serves several queues."""
+
+    queue_names: Annotated[str, Field(description="queues to serve, by commas; empty: QUEUE_NAME only")] = ""
+
+    @property
+    def queues(self) -> list[str]:
+        """The names of the queues, in the order given."""
+        given = [name.strip() for name in self.queue_names.split(",") if name.strip()]
+        return list(dict.fromkeys(given)) or [self.queue_name]
+
+    @field_validator("queue_names")
+    @classmethod
+    def _are_queue_names(cls, names: str) -> str:
+        for name in filter(None, map(str.strip, names.split(","))):
+            if not is_queue_name(name):
+                raise ValueError(f"{name!r} is no queue name: lower-case letters, digits, - and _")
+        return names
 
 
 def load(*kinds: type[BaseSettings]) -> list[BaseSettings]:

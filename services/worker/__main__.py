@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -59,7 +60,18 @@ async def _serve(
             concurrency=settings.worker_concurrency,
             probe_port=port,
         )
+        await _run(runtime)
+
+
+async def _run(runtime: Runtime) -> None:
+    status = 1
+    try:
         await runtime.run()
+        status = 0
+    finally:
+        if left := len(runtime.slots.running):  # they heed no cancellation, and the loop would wait for them
+            _log.error("left handlers that do not end", count=left, exc_info=status != 0)
+            os._exit(status)
 
 
 async def _prepare(

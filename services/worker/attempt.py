@@ -19,13 +19,14 @@ BACKOFF_BASE_S = 2.0
 BACKOFF_CAP_S = 300.0
 UNKNOWN_TYPE_ATTEMPTS = 5
 MAX_REASON_CHARS = 1000
+MAX_DELAY_S = 365 * 86_400.0
 _STOPPED = {
     Stop.TIME_LIMIT: "the attempt took longer than its time limit",
     Stop.NO_HEARTBEAT: "the handler gave no sign of life for longer than its heartbeat_s",
 }
 _log = structlog.get_logger("worker")
 _encode = msgspec.json.Encoder().encode
-_options = msgspec.json.Decoder(Options).decode
+_decode_options = msgspec.json.Decoder(Options).decode
 
 
 def backoff_s(attempt: int) -> float:
@@ -33,7 +34,8 @@ def backoff_s(attempt: int) -> float:
 
     Full jitter spreads retries best (AWS Architecture Blog, "Exponential Backoff And Jitter").
     """
-    return random.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** (attempt - 1)))  # noqa: S311
+    doublings = min(attempt - 1, 16)  # past the cap long before; 2 ** 1100 is no float any more
+    return random.uniform(0, min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**doublings))  # noqa: S311
 
 
 class Attempts:
@@ -51,13 +53,12 @@ class Attempts:
         kind = self._types.get(lease.claim.type)
         if kind is None:
             return None, None
-        own = _options(lease.claim.options).time_limit_s if lease.claim.options else None
-        return own or kind.time_limit_s, kind.heartbeat_s
+        return _options(lease).time_limit_s or kind.time_limit_s, kind.heartbeat_s
 
     async def run(self, lease: Lease) -> Outcome | None:
         """The outcome of one attempt; None when the lease was lost, as then nothing may be reported.
 
-        Raises CancelledError only if the lease was not told to stop: then the worker itself ends.
+        Raises CancelledError only where the worker ends before its handler: the task is handed back.
         """
         claim = lease.claim
         kind = self._types.get(claim.type)
@@ -66,22 +67,30 @@ class Attempts:
                 raise RetryError(f"this worker does not serve the type {claim.type!r}")
             payload = kind.decode(claim.data)
             result = await kind.run(payload, TaskContext(lease, self._resources.get(claim.type)))
-            encoded = _encode(result)
-        except asyncio.CancelledError:
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            # Of every kind: a handler's sys.exit() ends its attempt, not the worker with all that it holds.
             if lease.stop is None:
-                raise
+                return _failed(lease, kind, error)
+            if lease.stop is Stop.WORKER_ENDS:
+                raise asyncio.CancelledError from error
             return _stopped(lease, kind)
-        except Exception as error:
-            return _failed(lease, kind, error) if lease.stop is None else _stopped(lease, kind)
-        if len(encoded) > self._max_result_bytes:
-            encoded = self._too_large(lease, len(encoded))
-        return Outcome(claim.id, claim.epoch, Status.COMPLETED, encoded)
+        return Outcome(claim.id, claim.epoch, Status.COMPLETED, self._kept(lease, result))
 
-    def _too_large(self, lease: Lease, size: int) -> bytes:
-        """The task has done its work, so it is complete: only what it answered is left out."""
-        note = f"the result of {size} bytes was left out: at most {self._max_result_bytes} are kept"
-        _bound(lease).warning("result left out", size_bytes=size)
-        return _encode({"omitted": note})
+    def _kept(self, lease: Lease, result: Any) -> bytes:
+        """The task has done its work, so it is complete: a result that cannot be kept is left out."""
+        limit = self._max_result_bytes
+        try:
+            encoded = _encode(result)
+        except Exception as error:  # what encoders of the handler's own objects raise is theirs to choose
+            why = f"it cannot be written as JSON ({_words(error)[:MAX_REASON_CHARS]})"
+        else:
+            if len(encoded) <= limit:
+                return encoded
+            why = f"it has {len(encoded)} bytes, and at most {limit} are kept"
+        _bound(lease).warning("result left out", reason=why)
+        return _encode({"omitted": f"the result was left out: {why}"})
 
 
 def _bound(lease: Lease) -> structlog.typing.FilteringBoundLogger:
@@ -99,12 +108,12 @@ def _stopped(lease: Lease, kind: TaskType | None) -> Outcome | None:
     return None
 
 
-def _failed(lease: Lease, kind: TaskType | None, error: Exception) -> Outcome | None:
+def _failed(lease: Lease, kind: TaskType | None, error: BaseException) -> Outcome | None:
     log = _bound(lease)
     if isinstance(error, LeaseLostError):
         log.warning("lease lost, attempt dropped")
         return None
-    words = str(error) or type(error).__name__
+    words = _words(error)
     if isinstance(error, (PermanentError, InvalidTaskError)):
         log.warning("task failed for good", error=words)
         return ended(lease, Status.FAILED, words)
@@ -122,12 +131,38 @@ def _failed(lease: Lease, kind: TaskType | None, error: Exception) -> Outcome | 
 
 
 def _attempts_limit(lease: Lease, kind: TaskType | None) -> int:
-    own = _options(lease.claim.options).max_attempts if lease.claim.options else None
-    return own or (UNKNOWN_TYPE_ATTEMPTS if kind is None else kind.max_attempts)
+    return _options(lease).max_attempts or (UNKNOWN_TYPE_ATTEMPTS if kind is None else kind.max_attempts)
+
+
+def _options(lease: Lease) -> Options:
+    """Those of the task; none where another version wrote what this one cannot read."""
+    try:
+        return _decode_options(lease.claim.options) if lease.claim.options else Options()
+    except msgspec.DecodeError:
+        return Options()
+
+
+def _words(error: BaseException) -> str:
+    """What is told of an error. A handler's own may hold anything, so this never raises."""
+    try:
+        said = str(error).encode(errors="replace").decode()
+    except Exception:
+        said = ""
+    name = type(error).__name__
+    if isinstance(error, asyncio.CancelledError):
+        return "the handler raised CancelledError, and nobody had asked it to stop"
+    return said if said and isinstance(error, Exception) else f"{name}: {said}".removesuffix(": ")
+
+
+def _delay_us(delay_s: float) -> int:
+    """Within 0 and a year, whatever a handler asked for."""
+    if not 0 <= delay_s <= MAX_DELAY_S:
+        delay_s = MAX_DELAY_S if delay_s > 0 else 0.0
+    return int(delay_s * MICROSECOND)
 
 
 def ended(lease: Lease, status: Status, words: str, delay_s: float = 0.0, *, counts: bool = True) -> Outcome:
     """An outcome other than completion, with the reason that the history keeps."""
     claim = lease.claim
     result = _encode({"error": words[:MAX_REASON_CHARS], "attempts": claim.attempt})
-    return Outcome(claim.id, claim.epoch, status, result, int(delay_s * MICROSECOND), counts)
+    return Outcome(claim.id, claim.epoch, status, result, _delay_us(delay_s), counts)

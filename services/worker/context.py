@@ -24,6 +24,12 @@ class Stop(Enum):
     TIME_LIMIT = auto()
     NO_HEARTBEAT = auto()
     ASKED = auto()
+    WORKER_ENDS = auto()
+
+    @property
+    def ends_lease(self) -> bool:
+        """Whether another worker may run the task from now on."""
+        return self in (Stop.LEASE_LOST, Stop.WORKER_ENDS)
 
 
 @dataclass(slots=True, eq=False)
@@ -45,12 +51,10 @@ class Lease:
     progress: bytes | None = None
 
     @property
-    def lost(self) -> bool:
-        return self.stop is Stop.LEASE_LOST
-
-    @property
     def held(self) -> bool:
-        return self.stop is not Stop.LEASE_LOST and time.monotonic() < self.deadline
+        if self.stop is not None and self.stop.ends_lease:
+            return False
+        return time.monotonic() < self.deadline
 
 
 class TaskContext(Generic[R]):
@@ -84,9 +88,10 @@ class TaskContext(Generic[R]):
 
     @property
     def stopping(self) -> bool:
-        """Whether this attempt should end: cancelled, over its time, or its lease lost.
+        """Whether this attempt should end: cancelled, over its time, its lease lost, or its worker ends.
 
-        A coroutine gets CancelledError as well; a handler in a thread has to look here.
+        A coroutine gets CancelledError as well; a handler in a thread has to look here. How it ends
+        after that does not matter: the attempt counts as stopped.
         """
         return self.lease.stop is not None
 

@@ -29,7 +29,8 @@ def _now() -> datetime:
 class Periodic:
     """All workers try at each due time; the script lets the first one in and turns away the rest.
 
-    A time that passed while no worker ran is made up for once, if the schedule had fired before.
+    Times that passed while no worker ran, or Redis was away, are made up for once, if the schedule
+    had fired before.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Periodic:
             await asyncio.gather(*(self._repeat(kind, str(kind.cron)) for kind in self._types))
 
     async def _repeat(self, kind: TaskType, cron: str) -> None:
-        missed = next(CronSim(cron, self._clock() + timedelta(seconds=1), reverse=True))
+        missed = self._latest(cron)
         last_us = await _answered(lambda: self._queue.last_fired(kind.name))
         if last_us is not None and last_us < _micros(missed):
             await self._fire(kind, missed)
@@ -55,8 +56,13 @@ class Periodic:
             # The wall clock, which may be set meanwhile, has no event to wait for.
             while (wait_s := (due - self._clock()).total_seconds()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(min(wait_s, LONGEST_NAP_S))
-            await self._fire(kind, due)
-            after = due
+            after = max(due, self._latest(cron))  # of several that passed meanwhile, the last one
+            await self._fire(kind, after)
+
+    def _latest(self, cron: str) -> datetime:
+        """The last due time that is not in the future."""
+        now = self._clock().replace(microsecond=0)
+        return next(CronSim(cron, now + timedelta(seconds=1), reverse=True))
 
     async def _fire(self, kind: TaskType, due: datetime) -> None:
         task = NewTask(

@@ -1,7 +1,5 @@
 """The task types this worker serves: a decorated function each, one module a type."""
 
-import asyncio
-import functools
 import importlib
 import inspect
 import pkgutil
@@ -15,6 +13,8 @@ import msgspec
 from cronsim import CronSim, CronSimError
 from pydantic_settings import BaseSettings
 from taskqueue.decoding import decoder
+
+from worker.threads import in_thread
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,9 +65,10 @@ def task(
     """Registers `async def handler(payload: SomeStruct, context: TaskContext) -> result`.
 
     The payload's annotation is its type: a msgspec.Struct. The result is anything JSON can hold.
-    A plain `def` runs in a thread, so that it may block. Raise `worker.errors.PermanentError` when
-    no further attempt can succeed, RetryError to choose the delay; any other exception is retried
-    with back-off, `max_attempts` in all.
+    A plain `def` runs in a thread, so that it may block; it has to look at `context.stopping`, as
+    its place is taken until it returns. Raise `worker.errors.PermanentError` when
+    no further attempt can succeed, RetryError to choose the delay; any other exception (SystemExit
+    and an unasked CancelledError, too) is retried with back-off, `max_attempts` in all.
 
     - `time_limit_s`: an attempt that takes longer is stopped, and counts as failed.
     - `heartbeat_s`: so is one that calls neither `context.heartbeat` nor `context.progress` for so long.
@@ -109,6 +110,8 @@ def task(
 
 def _check_periodic(name: str, cron: str, payload: type[Any]) -> None:
     try:
+        if len(cron.split()) != 5:
+            raise CronSimError("wrong number of fields")
         CronSim(cron, datetime.now(UTC))
         payload()
     except CronSimError as error:
@@ -120,14 +123,7 @@ def _check_periodic(name: str, cron: str, payload: type[Any]) -> None:
 
 
 def _as_coroutine(handler: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    if inspect.iscoroutinefunction(handler):
-        return handler
-
-    @functools.wraps(handler)
-    async def in_thread(payload: Any, context: Any) -> Any:
-        return await asyncio.to_thread(handler, payload, context)
-
-    return in_thread
+    return handler if inspect.iscoroutinefunction(handler) else in_thread(handler)
 
 
 def discover(packages: str) -> dict[str, TaskType]:

@@ -64,9 +64,10 @@ class Runtime:
         ]
         self._started = datetime.now(UTC).isoformat()
         self._alone: Lease | None = None
-        self._drain_until = float("-inf")
+        self._home = queues[0][0]
         self._grace_end: float | None = None
         self._stopping = False
+        self._began_to_stop = False
 
     @property
     def ready(self) -> bool:
@@ -76,6 +77,8 @@ class Runtime:
 
     def stop(self) -> None:
         """Claims nothing more; what is under way may finish within the grace period."""
+        if not self._stopping:
+            self._grace_end = time.monotonic() + self._settings.shutdown_grace_s
         self._stopping = True
         self._changed.set()
 
@@ -112,7 +115,7 @@ class Runtime:
     async def _pump(self) -> None:
         while True:
             self._changed.clear()
-            if self._stopping and self._grace_end is None:
+            if self._stopping and not self._began_to_stop:
                 await self._begin_to_stop()
             if self._stopping and not self.slots.held and not any(s.outcomes for s in self._sources):
                 return
@@ -126,22 +129,22 @@ class Runtime:
 
     def _next_source(self) -> Source | None:
         """One with a call to make; each has its turn."""
-        room = self._room()
         for i, source in enumerate(self._sources):
-            if source.outcomes or (
-                not self._stopping and (source.token or (room and not source.idle.is_set()))
-            ):
+            # A token is answered in any case: that hands it on where there is no room.
+            if source.outcomes or source.token or (not source.idle.is_set() and self._room(source)):
                 self._sources = [*self._sources[i + 1 :], *self._sources[:i], source]
                 return source
         return None
 
-    def _room(self) -> int:
-        now = time.monotonic()
+    def _room(self, source: Source) -> int:
         if self._stopping or self._runs_alone():
             return 0
-        if now < self._drain_until:
-            return 0 if self._holding() else 1
+        if (drain_until := self._drain_until()) > time.monotonic():
+            return 0 if self._holding() or source.drain_until < drain_until else 1
         return self.slots.room
+
+    def _drain_until(self) -> float:
+        return max(source.drain_until for source in self._sources)
 
     def _runs_alone(self) -> bool:
         alone = self._alone
@@ -152,7 +155,7 @@ class Runtime:
 
     async def _await_change(self) -> None:
         """Until something happens, the grace period is over, or it is time to ask again."""
-        ends = [end for end in (self._grace_end, self._drain_until) if end and end > time.monotonic()]
+        ends = [end for end in (self._grace_end, self._drain_until()) if end and end > time.monotonic()]
         if not ends:
             await self._changed.wait()
             return
@@ -160,16 +163,16 @@ class Runtime:
             await asyncio.wait_for(self._changed.wait(), max(0.001, min(ends) - time.monotonic()))
 
     async def _call(self, source: Source) -> None:
-        want = self._room()
+        want = self._room(source)
         try:
-            reply, sent = await source.call(want, self._holding(), self._grace_end)
+            reply, sent = await source.call(want, self._holding(), lambda: self._grace_end)
         except QueueUnavailableError:
             return  # the grace period is over
         self._heed(source, reply, want)
         await self._start(source, reply, sent + self._settings.lease_s)
 
     def _heed(self, source: Source, reply: ClaimReply, want: int) -> None:
-        self._drain_until = time.monotonic() + DRAIN_S if reply.next is Next.DRAIN else float("-inf")
+        source.drain_until = time.monotonic() + DRAIN_S if reply.next is Next.DRAIN else float("-inf")
         if reply.next is Next.WAIT and want > len(reply.claims):
             source.idle.set()
         else:
@@ -181,14 +184,19 @@ class Runtime:
             await source.hand_back(leases)
             return
         for lease in leases:
-            source.held[lease.claim.id] = lease
-        if reply.next is Next.ALONE:
+            source.hold(lease)
+        if reply.next is Next.ALONE and leases:  # none if it was taken back before a repeat was answered
             (self._alone,) = leases
         self.slots.start(leases)
 
     async def _attempt(self, lease: Lease) -> None:
         # Past its deadline nothing is begun: a worker that was frozen thaws with old claims in hand.
-        outcome = await self._attempts.run(lease) if lease.held else None
+        outcome = None
+        try:
+            if lease.held:
+                outcome = await self._attempts.run(lease)
+        except Exception:  # the worker's own fault: the lease lapses, which counts against the task
+            _log.exception("attempt not told", task_id=lease.claim.id)
         assert lease.report is not None
         lease.report(lease, outcome)
 
@@ -201,13 +209,13 @@ class Runtime:
                 await self._hand_back_backlog()
 
     async def _periodic(self) -> None:
-        await Periodic(self._sources[0].queue, self._types).run()
+        await Periodic(self._home, self._types).run()
         await asyncio.Event().wait()  # no type has a cron; a loop of the worker does not end
 
     # -- leaving ----------------------------------------------------------------------------
 
     async def _begin_to_stop(self) -> None:
-        self._grace_end = time.monotonic() + self._settings.shutdown_grace_s
+        self._began_to_stop = True
         _log.info("stopping", under_way=len(self.slots.running), not_begun=len(self.slots.backlog))
         await self._hand_back_backlog()
 
@@ -220,13 +228,15 @@ class Runtime:
     async def _leave(self) -> None:
         """Cancels what outlived the grace period, reports what ended, hands back the rest."""
         await self.slots.close()
-        for source in self._sources:
-            with contextlib.suppress(QueueUnavailableError):  # else the leases lapse by themselves
-                while source.outcomes:
-                    await source.call(0, len(source.held), time.monotonic())
-            rest = list(source.held.values())
-            await source.hand_back(rest, leave=True)
-            _log.info("stopped", queue=source.queue.name, handed_back=len(rest))
+        await asyncio.gather(*(self._leave_queue(source) for source in self._sources))
+
+    async def _leave_queue(self, source: Source) -> None:
+        with contextlib.suppress(QueueUnavailableError):  # else the leases lapse by themselves
+            while source.outcomes:
+                await source.call(0, len(source.held), time.monotonic)
+        rest = list(source.held.values())
+        await source.hand_back(rest, leave=True)
+        _log.info("stopped", queue=source.queue.name, handed_back=len(rest))
 
     def _about(self) -> bytes:
         """What the list of workers shows of this one."""

@@ -2,11 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from taskqueue.ids import is_queue_name
 from taskqueue.model import MICROSECOND, Kept, Retention
-from taskqueue.settings import RedisSettings
+from taskqueue.settings import QueueSettings
 
 
 class HandlerSettings(BaseSettings):
@@ -19,13 +18,12 @@ class HandlerSettings(BaseSettings):
     )
 
 
-class WorkerSettings(RedisSettings):
+class WorkerSettings(QueueSettings):
     """Read once at start; see `python -m worker --help`."""
 
     worker_concurrency: Annotated[int, Field(ge=1, le=1000, description="tasks run at a time")] = 10
     lease_s: Annotated[float, Field(ge=1, le=3600, description="how long a claim lasts unrenewed")] = 10.0
     renew_s: Annotated[float, Field(gt=0, description="time between renewals of a lease")] = 3.0
-    queue_names: Annotated[str, Field(description="queues to serve, by commas; empty: QUEUE_NAME only")] = ""
     retention_s: Annotated[float, Field(ge=1, description="how long a finished task can be looked up")] = (
         86_400.0
     )
@@ -47,25 +45,11 @@ class WorkerSettings(RedisSettings):
     node_name: Annotated[str, Field(description="machine that it runs on")] = ""
 
     @property
-    def queues(self) -> list[str]:
-        """The names of the queues, in the order given."""
-        given = [name.strip() for name in self.queue_names.split(",") if name.strip()]
-        return list(dict.fromkeys(given)) or [self.queue_name]
-
-    @property
     def retention(self) -> Retention:
         """What is kept of finished tasks."""
         kept = Kept(int(self.retention_s * MICROSECOND), self.retention_count)
         rest = Kept(int((self.dead_retention_s or self.retention_s) * MICROSECOND), self.retention_count)
         return Retention(completed=kept, failed=rest, cancelled=rest)
-
-    @field_validator("queue_names")
-    @classmethod
-    def _are_queue_names(cls, names: str) -> str:
-        for name in filter(None, map(str.strip, names.split(","))):
-            if not is_queue_name(name):
-                raise ValueError(f"{name!r} is no queue name: lower-case letters, digits, - and _")
-        return names
 
     @model_validator(mode="after")
     def _renews_in_time(self) -> "WorkerSettings":

@@ -6,6 +6,8 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from worker.context import Lease, Stop
 
 TURN_S = 0.002
@@ -16,6 +18,9 @@ PREFETCH_S = 0.005
 MAX_PREFETCH = 400
 STALE_S = 0.25
 """What was claimed ahead and has not begun by then is handed back: every place is taken for longer."""
+CLOSE_S = 1.0
+"""How long handlers may take to clean up once the worker ends."""
+_log = structlog.get_logger("worker")
 
 
 class Slots:
@@ -45,6 +50,7 @@ class Slots:
         self._context = contextvars.copy_context()
         self._mean_s = 1.0  # of the last attempts, weighted to the latest
         self._stale_since: float | None = None
+        self._closed = False
 
     @property
     def held(self) -> int:
@@ -62,18 +68,24 @@ class Slots:
         """Runs them as soon as there are places, in their order."""
         self.backlog.extend(leases)
         for _ in range(len(leases)):
-            if self._idle:
-                waiting = self._idle.popleft()
-                if not waiting.done():
-                    waiting.set_result(None)
-            elif len(self._slots) < self.concurrency:
-                self._open()
-            else:
+            if self._wake_one():
+                continue
+            if len(self._slots) >= self.concurrency:
                 break
+            self._open()
+
+    def _wake_one(self) -> bool:
+        while self._idle:
+            waiting = self._idle.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                return True
+        return False
 
     def stop(self, lease: Lease, why: Stop) -> bool:
         """Tells a lease to stop; False if it waits in the backlog (it is taken out of it)."""
-        lease.stop = lease.stop or why
+        if lease.stop is None or why.ends_lease:
+            lease.stop = why
         for slot, running in self.running.items():
             if running is lease:
                 slot.cancel()
@@ -116,17 +128,28 @@ class Slots:
                 self.stop(lease, Stop.NO_HEARTBEAT)
 
     async def close(self) -> None:
-        """Cancels whatever still runs."""
-        for slot in list(self._slots):
+        """Cancels whatever still runs; what has not ended within a second stays in `running`."""
+        self._closed = True
+        for lease in self.running.values():
+            lease.stop = Stop.WORKER_ENDS
+        for slot in self._slots:
             slot.cancel()
-        await asyncio.gather(*self._slots, return_exceptions=True)
+        if self._slots:
+            await asyncio.wait(self._slots, timeout=CLOSE_S)
 
     def _open(self) -> None:
         # In a context of its own, so that what a handler sets there is not seen by the next slot.
         context = self._context.copy()
         slot = asyncio.get_running_loop().create_task(self._serve(), context=context)
         self._slots.add(slot)
-        slot.add_done_callback(self._slots.discard)
+        slot.add_done_callback(self._ended)
+
+    def _ended(self, slot: asyncio.Task[None]) -> None:
+        self._slots.discard(slot)
+        if not slot.cancelled() and (error := slot.exception()) is not None:
+            _log.error("a place to run tasks failed", error=repr(error))
+        if self.backlog and not self._closed:
+            self._open()
 
     async def _serve(self) -> None:
         me = asyncio.current_task()
@@ -145,17 +168,12 @@ class Slots:
                 await self._run(lease)
             finally:
                 del self.running[me]
-            while me.cancelling():
-                me.uncancel()
             now = time.monotonic()
             self._mean_s += (max(now - began, 1e-5) - self._mean_s) / 16
-            if contextvars.copy_context() != self._context:  # what that handler set must not reach the next
-                self._replace(me)
+            # Neither what that handler set, nor a cancellation meant for it, must reach the next one:
+            # that one begins in a place of its own.
+            if me.cancelling() or contextvars.copy_context() != self._context:
                 return
             if now > turn_ends:
                 await asyncio.sleep(0)
                 turn_ends = time.monotonic() + TURN_S
-
-    def _replace(self, me: asyncio.Task[None]) -> None:
-        self._slots.discard(me)
-        self._open()

@@ -49,6 +49,7 @@ class Source:
         self.idle = asyncio.Event()  # the queue was found empty: wait for a token
         self.token = False
         self.contact = float("-inf")
+        self.drain_until = float("-inf")  # a suspect waits here to be run alone: claim nothing beside it
         self._waking = waking
         self._name = name
         self._slots = slots
@@ -66,15 +67,38 @@ class Source:
             del self.held[lease.claim.id]
         self._changed.set()
 
-    async def call(self, want: int, held_beside: int, give_up_at: float | None) -> tuple[ClaimReply, float]:
+    async def call(
+        self, want: int, held_beside: int, give_up_at: Callable[[], float | None]
+    ) -> tuple[ClaimReply, float]:
         """One round trip, repeated under one sequence number until it is answered.
 
         Returns the reply and when (monotonic) the call that it answers was sent. Raises
-        QueueUnavailableError after `give_up_at`.
+        QueueUnavailableError after `give_up_at`; what was to be reported may be reported again then.
         """
         outcomes, self.outcomes = self.outcomes[:SLICE], self.outcomes[SLICE:]
         self.token = False
         self._sequence += 1
+        try:
+            reply, sent = await self._answered(outcomes, want, held_beside, give_up_at)
+        except BaseException:
+            self.outcomes = [*outcomes, *self.outcomes]
+            raise
+        self.contact = time.monotonic()
+        for outcome in outcomes:
+            lease = self.held.get(outcome.id)
+            if lease is not None and lease.claim.epoch == outcome.epoch:
+                del self.held[outcome.id]
+        for task_id in reply.lost:
+            _log.warning("report refused, the lease was lost", task_id=task_id)
+        return reply, sent
+
+    async def _answered(
+        self,
+        outcomes: list[Outcome],
+        want: int,
+        held_beside: int,
+        give_up_at: Callable[[], float | None],
+    ) -> tuple[ClaimReply, float]:
         while True:
             sent = time.monotonic()
             try:
@@ -87,22 +111,26 @@ class Source:
                     wait_us=int((WAKE_S + 1) * MICROSECOND),
                     held_beside=max(0, held_beside - len(outcomes)),
                 )
-                break
             except QueueUnavailableError as error:
-                if give_up_at is not None and time.monotonic() > give_up_at:
+                end = give_up_at()
+                if end is not None and time.monotonic() > end:
                     raise
                 _log.warning("redis is away", error=str(error), unsettled=len(outcomes))
                 await asyncio.sleep(RETRY_PAUSE_S)
-        self.contact = time.monotonic()
-        for outcome in outcomes:
-            self.held.pop(outcome.id, None)
-        for task_id in reply.lost:
-            _log.warning("report refused, the lease was lost", task_id=task_id)
-        return reply, sent
+            else:
+                return reply, sent
+
+    def hold(self, lease: Lease) -> None:
+        """Takes a claim in. An older one of the same task, lost while this worker did not notice, stops."""
+        older = self.held.get(lease.claim.id)
+        if older is not None:
+            self._slots.stop(older, Stop.LEASE_LOST)
+        self.held[lease.claim.id] = lease
 
     async def hand_back(self, leases: list[Lease], *, leave: bool = False) -> None:
         """Gives tasks back to the head of the queue; if Redis is away their leases lapse by themselves."""
         for lease in leases:
+            lease.deadline = float("-inf")  # a handler that does not end begins nothing more
             self.held.pop(lease.claim.id, None)
         rest = [(lease.claim.id, lease.claim.epoch, lease.began is not None) for lease in leases]
         with contextlib.suppress(QueueUnavailableError):

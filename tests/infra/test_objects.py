@@ -174,6 +174,11 @@ class TestApi:
         assert environment["SHUTDOWN_GRACE_S"] == "20"
         assert environment["REDIS_PASSWORD"]["secretKeyRef"]["key"] == "password"
 
+    def test_it_serves_the_queues_that_the_workers_serve(self):
+        objects = objects_with(queueNames="default,bulk")
+        for app in ("task-api", "task-worker"):
+            assert objects.environment(app)["QUEUE_NAMES"] == "default,bulk"
+
 
 class TestWorker:
     def test_it_has_five_seconds_more_than_its_drain(self):

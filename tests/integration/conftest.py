@@ -111,3 +111,9 @@ def mail(tmp_path: Path) -> Iterator[MailServer]:
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
         yield session
+
+
+@pytest.fixture
+def live(redis: RedisServer, connect: Callable[[RedisServer], Connection]) -> Queue:
+    """The default queue by Redis' own clock, as the services use it."""
+    return Queue(connect(redis))

@@ -41,6 +41,21 @@ async def test_posting_a_task_answers_the_contract(http: aiohttp.ClientSession, 
     assert (body["status"], body["message"]) == ("queued", "Task created successfully")
 
 
+async def test_the_answer_is_the_same_on_a_connection_that_is_to_close(
+    http: aiohttp.ClientSession, api: str
+) -> None:
+    seen: list[tuple[set[str], set[str]]] = []
+    for connection in ("keep-alive", "close"):
+        headers = {"Connection": connection}
+        async with http.post(
+            f"{api}/tasks", json={"type": "email", "data": EMAIL}, headers=headers
+        ) as answer:
+            assert (answer.status, answer.content_type) == (201, "application/json")
+            assert answer.headers.get("Connection") == (None if connection == "keep-alive" else "close")
+            seen.append((set(await answer.json()), set(answer.headers) - {"Connection"}))
+    assert seen[0] == seen[1]
+
+
 async def test_a_waiting_task_shows_what_was_sent(http: aiohttp.ClientSession, api: str) -> None:
     task_id = await post(http, api)
     task = await show(http, api, task_id)
@@ -124,6 +139,18 @@ async def test_every_fault_is_named_at_once(http: aiohttp.ClientSession, api: st
         ({"type": 1}, {"type", "data"}),
         ({"type": "email", "data": EMAIL, "when": 1}, {"when"}),
         ({"type": "carrier-pigeon", "data": {}}, {"type"}),
+        ({"type": "email", "data": EMAIL, "delay_s": -1}, {"delay_s"}),
+        ({"type": "email", "data": EMAIL, "delay_s": 31_536_001}, {"delay_s"}),
+        ({"type": "email", "data": EMAIL, "delay_s": "1"}, {"delay_s"}),
+        ({"type": "email", "data": EMAIL, "run_at": "2026-01-01T00:00:00"}, {"run_at"}),
+        ({"type": "email", "data": EMAIL, "run_at": "9999-01-01T00:00:00Z"}, {"run_at"}),
+        ({"type": "email", "data": EMAIL, "run_at": "2026-01-01T00:00:00Z", "delay_s": 1}, {"delay_s"}),
+        ({"type": "email", "data": EMAIL, "priority": "urgent"}, {"priority"}),
+        ({"type": "email", "data": EMAIL, "max_attempts": 0}, {"max_attempts"}),
+        ({"type": "email", "data": EMAIL, "max_attempts": 101}, {"max_attempts"}),
+        ({"type": "email", "data": EMAIL, "time_limit_s": 0}, {"time_limit_s"}),
+        ({"type": "email", "data": EMAIL, "queue": "elsewhere"}, {"queue"}),
+        ({"type": "email", "data": {}, "queue": "elsewhere", "delay_s": "x"}, {"delay_s"}),
     ],
 )
 async def test_an_envelope_of_the_wrong_shape_names_the_field(

@@ -117,7 +117,7 @@ async def test_a_redriven_dead_letter_has_all_its_attempts_before_it_and_keeps_i
     (made,) = await stored(queue, 1)
     worker = Worker(queue, "a")
     await worker.call(0, failed((await worker.claim())[0]))
-    assert await queue.finished_ids(Status.FAILED, 10) == [made.id]
+    assert [ended.id for ended in await queue.finished(Status.FAILED, 10)] == [made.id]
     assert await queue.redrive([made.id, "no-such-task"]) == ["queued", ""]
     assert await queue.redrive([made.id]) == ["queued"], "a repeat changes nothing"
     (again,) = await worker.claim(5)

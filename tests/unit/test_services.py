@@ -76,9 +76,9 @@ def test_the_same_task_gives_the_same_message_on_every_attempt() -> None:
     assert first.message_id == "<an-id@example.org>"
 
 
-@given(st.integers(min_value=1, max_value=60))
+@given(st.integers(min_value=1, max_value=10_000))
 def test_back_off_grows_to_its_cap_and_is_never_negative(attempt: int) -> None:
-    assert 0 <= backoff_s(attempt) <= min(BACKOFF_CAP_S, 2.0**attempt)
+    assert 0 <= backoff_s(attempt) <= min(BACKOFF_CAP_S, 2.0 ** min(attempt, 60))
 
 
 def test_a_lease_ends_by_its_own_deadline_or_when_lost() -> None:

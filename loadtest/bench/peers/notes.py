@@ -22,12 +22,12 @@ def note(*words: object) -> None:
 
 
 def count() -> int:
-    """A handler that does nothing: only the first and the last call leave a note."""
+    """A handler that does nothing: the first and the last call leave a note, with CPU time so far."""
     number = next(_counter)  # one bytecode in C: whole among threads
     if number == 1:
-        note("first")
+        note("first", time.process_time())
     if number == _EXPECTED:
-        note("last")
+        note("last", time.process_time())
     return number
 
 

@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import msgspec
 import settings
 import uvloop
 from client import answer_orders
 from taskqueue.connection import Connection
-from taskqueue.ids import new_id
-from taskqueue.model import NewTask
+from taskqueue.producer import Producer
 from taskqueue.queue import Queue
 from taskqueue.settings import RedisSettings
 
@@ -25,25 +23,21 @@ def _data(task: str, args: tuple[Any, ...]) -> dict[str, Any]:
 
 
 class Own:
-    """The asyncio client, until there is a synchronous one."""
+    """What is pending is read by the asynchronous client, as the producer only enqueues."""
 
     def __init__(self) -> None:
-        connection = Connection(RedisSettings(redis_url=settings.REDIS_URL))
-        self._queue = Queue(connection)
+        self._producer = Producer(settings.REDIS_URL)
+        self._queue = Queue(Connection(RedisSettings(redis_url=settings.REDIS_URL)))
 
-    async def one(self, task: str, *args: Any) -> None:
-        await self._queue.enqueue([_new(task, args)])
+    def one(self, task: str, *args: Any) -> None:
+        self._producer.enqueue(task, _data(task, args))
 
-    async def many(self, task: str, rows: list[tuple[Any, ...]]) -> None:
-        await self._queue.enqueue([_new(task, row) for row in rows])
+    def many(self, task: str, rows: list[tuple[Any, ...]]) -> None:
+        self._producer.enqueue_many(task, [_data(task, row) for row in rows])
 
     async def pending(self) -> int:
         stats = await self._queue.stats()
         return stats.queued + stats.processing + stats.scheduled
-
-
-def _new(task: str, args: tuple[Any, ...]) -> NewTask:
-    return NewTask(new_id(), task, msgspec.json.encode(_data(task, args)))
 
 
 async def _main() -> None:

@@ -121,5 +121,15 @@ for _, timed in ipairs({ RUNNING, SCHEDULED }) do
     next_due = next_due < 0 and wait or math.min(next_due, wait)
   end
 end
+-- A worker of an earlier version that ends a task leaves its id in CANCELLING.
+local asked = {}
+for _, id in ipairs(redis.call('SRANDMEMBER', CANCELLING, BATCH)) do
+  if redis.call('HGET', task_key(id), 's') == 'processing' then
+    asked[#asked + 1] = id
+  else
+    redis.call('SREM', CANCELLING, id)
+    redis.call('HDEL', task_key(id), 'z')
+  end
+end
 local more = (#late == BATCH or removed >= BATCH) and 1 or 0
-return { late, more, next_due, redis.call('SRANDMEMBER', CANCELLING, BATCH) }
+return { late, more, next_due, asked }

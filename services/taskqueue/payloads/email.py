@@ -3,9 +3,9 @@
 import re
 
 import msgspec
-from email_validator import EmailNotValidError, validate_email
 
 from taskqueue.errors import FieldError
+from taskqueue.payloads.address import address_fault, is_plain
 
 MAX_SUBJECT_CHARS = 998
 """RFC 5322, 2.1.1: no line of a message is longer, and the subject is one line."""
@@ -23,7 +23,20 @@ class EmailPayload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def faults(self) -> list[FieldError]:
         """All that is wrong beyond the types; empty when the mail can be sent."""
+        if self._is_usual():
+            return []
         return [*self._subject_faults(), *self._recipient_faults(), *self._content_faults()]
+
+    def _is_usual(self) -> bool:
+        """A short way for most mails. What is printable holds no control character."""
+        return (
+            0 < len(self.subject) <= MAX_SUBJECT_CHARS
+            and self.subject.isprintable()
+            and not self.subject.isspace()
+            and is_plain(self.recipient)
+            and bool(self.content)
+            and (self.content.isprintable() or _CONTROL_IN_TEXT.search(self.content) is None)
+        )
 
     def _subject_faults(self) -> list[FieldError]:
         if not self.subject.strip():
@@ -37,11 +50,8 @@ class EmailPayload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def _recipient_faults(self) -> list[FieldError]:
         if len(self.recipient) > MAX_RECIPIENT_CHARS or _CONTROL.search(self.recipient):
             return [FieldError("data.recipient", "must be an e-mail address without control characters")]
-        try:
-            validate_email(self.recipient, check_deliverability=False, test_environment=True)
-        except EmailNotValidError as error:
-            return [FieldError("data.recipient", str(error))]
-        return []
+        fault = address_fault(self.recipient)
+        return [FieldError("data.recipient", fault)] if fault else []
 
     def _content_faults(self) -> list[FieldError]:
         if not self.content:
