@@ -1,5 +1,7 @@
 """A real Redis a session, emptied for each test; services as processes; a check that no key leaks."""
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from infra.local.failures import ClusterError
 from tests.fixtures.processes import RedisServer, Services
 from tests.fixtures.redis_forms import redis8_command
 from tests.fixtures.smtp import MailServer
+from tests.integration.drain import leaked_keys
 
 Connect = Callable[[RedisServer], Connection]
 
@@ -38,18 +41,34 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture
-def redis(shared_redis: RedisServer) -> RedisServer:
+def redis(shared_redis: RedisServer) -> Iterator[RedisServer]:
+    """Empty; when all that used it has ended, no key may be left once its queues are drained."""
     shared_redis.cli("flushall")
     shared_redis.cli("script", "flush")
-    return shared_redis
+    yield shared_redis
+    check_no_key_leaks(shared_redis)
 
 
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """One that the test may kill and restart."""
+    """One that the test may stop, kill and restart. No key may leak, as above, if it still runs."""
     server = RedisServer(tmp_path / "redis")
     yield server
+    server.signal(signal.SIGCONT)
+    if server.cli("ping") == "PONG":
+        check_no_key_leaks(server)
     server.kill()
+
+
+def check_no_key_leaks(server: RedisServer) -> None:
+    """On a loop of its own: the test's has ended, or is not running."""
+    loop = asyncio.new_event_loop()
+    connection = Connection(RedisSettings(redis_url=server.url, redis_timeout_s=10))
+    try:
+        assert loop.run_until_complete(leaked_keys(connection)) == [], "keys are left of drained queues"
+    finally:
+        loop.run_until_complete(connection.close())
+        loop.close()
 
 
 @pytest.fixture
