@@ -55,6 +55,7 @@ class Api(pulumi.ComponentResource):
             "MAX_BODY_BYTES": str(api.max_body_bytes),
             "MAX_BATCH_BYTES": str(api.max_batch_bytes),
             "MAX_QUEUE_LENGTH": str(api.max_queue_length),
+            "DURABILITY": api.durability,
             "LOG_LEVEL": api.log_level,
             "LOG_FORMAT": "json",
         }

@@ -1,6 +1,7 @@
 """The sections of a stack's settings: their keys, types, defaults, and the checks inside each."""
 
 from enum import StrEnum
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -75,6 +76,9 @@ class Api(Section):
     drain_seconds: Seconds = Field(default=5, description="then, kept-alive connections are served that long")
     max_body_bytes: int = Field(default=1048576, ge=1024, description="largest request body")
     max_batch_bytes: int = Field(default=16777216, ge=1024, description="largest body of POST /tasks/batch")
+    durability: Literal["memory", "fsync"] = Field(
+        default="memory", description="when a POST that names none is answered; fsync: it is on Redis' disk"
+    )
     max_queue_length: int = Field(
         default=0, ge=0, description="waiting tasks of a queue at which more are refused; 0: any"
     )
@@ -126,6 +130,16 @@ class Worker(Section):
         default=30, description="time to finish what is under way when a pod stops"
     )
     retention_seconds: int = Field(default=86400, ge=1, description="how long a finished task is kept")
+    dead_retention_seconds: int = Field(
+        default=604800, ge=1, description="how long a failed or cancelled task is kept"
+    )
+    retention_count: int = Field(
+        default=0, ge=0, description="finished tasks kept of each way to end; 0: any number"
+    )
+    poison_kills: int = Field(
+        default=3, ge=0, description="lost workers after which a task fails, the last time alone; 0: never"
+    )
+    max_result_bytes: int = Field(default=65536, ge=64, description="largest result that is kept")
     log_level: LogLevel = Field(default="info", description="least severe level that is logged")
 
 

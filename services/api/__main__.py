@@ -15,6 +15,7 @@ from taskqueue.errors import QueueUnavailableError, UnsuitableRedisError
 from taskqueue.settings import SettingsError, describe, load
 
 from api.app import HEALTH, build_app
+from api.envelope import Durability
 from api.settings import ApiSettings
 
 _log = structlog.get_logger("api")
@@ -26,7 +27,12 @@ async def _check_redis(settings: ApiSettings) -> None:
     """Refuses a Redis that would lose tasks; one that is away is waited for by readiness."""
     connection = Connection(settings)
     try:
-        await suitability.check(connection, require_aof=settings.redis_require_aof)
+        found = await suitability.check(connection, require_aof=settings.redis_require_aof)
+        if settings.durability is Durability.FSYNC and not found.waitaof_offered:
+            raise UnsuitableRedisError(
+                f"DURABILITY=fsync needs Redis 7.2 or later with appendonly yes, and this is {found.version}"
+                f" with appendonly {'yes' if found.append_only else 'no'}: change that, or DURABILITY"
+            )
     except QueueUnavailableError as error:
         _log.warning("redis is away", error=str(error))
     finally:

@@ -29,7 +29,8 @@ def build_app(settings: ApiSettings) -> web.Application:
     admission = Admission(queues, settings)
     created = CreatedAnswers()
     health = HealthEndpoints(queues, created)
-    submission = SubmissionEndpoints(Intake(queues), admission, created, settings.max_batch_bytes)
+    intake = Intake(queues, settings.durability)
+    submission = SubmissionEndpoints(intake, admission, created, settings.max_batch_bytes)
 
     async def background(_app: web.Application) -> AsyncGenerator[None]:
         sampling = asyncio.create_task(admission.watch(), name="admission")

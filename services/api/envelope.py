@@ -1,6 +1,7 @@
 """What a client may send of a task beside its payload: the fields, their ranges, and what is wrong."""
 
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -15,6 +16,13 @@ MAX_ATTEMPTS = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class Durability(StrEnum):
+    """When a task counts as accepted: once Redis holds it, or once Redis has it on disk."""
+
+    MEMORY = "memory"
+    FSYNC = "fsync"
+
+
 class TaskBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One task as a client sends it. `null` is the same as a field left out."""
 
@@ -26,6 +34,7 @@ class TaskBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delay_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_DELAY_S)] | None = None
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=MAX_ATTEMPTS)] | None = None
     time_limit_s: Annotated[float, msgspec.Meta(gt=0, le=MAX_DELAY_S)] | None = None
+    durability: Durability | None = None
 
     def faults(self, now_us: int) -> list[FieldError]:
         """All that is wrong beyond the types of the fields."""

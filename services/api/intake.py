@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 from jsonschema import Draft202012Validator
+from taskqueue.batcher import EnqueueBatcher
 from taskqueue.decoding import decoder
 from taskqueue.errors import FieldError, InvalidTaskError
 from taskqueue.ids import new_id
@@ -14,7 +15,7 @@ from taskqueue.payloads.email import EmailPayload
 from taskqueue.states import Status
 
 from api.bodies import BodyDecoder
-from api.envelope import BatchItem, TaskBody
+from api.envelope import BatchItem, Durability, TaskBody
 from api.idempotency import HEADER, ITEM_FIELD, IdempotencyKey, idempotency_key
 from api.served import Served, ServedQueues
 
@@ -34,13 +35,22 @@ class Submission(NamedTuple):
     served: Served
     task: NewTask
     status: Status
+    durable: bool = False
+
+    @property
+    def batcher(self) -> EnqueueBatcher:
+        """What stores it."""
+        return self.served.durable_batcher if self.durable else self.served.batcher
 
 
 class Intake:
     """Checks bodies: `email` by its own rules, other types by the schema their workers published."""
 
-    def __init__(self, queues: ServedQueues, clock_us: Callable[[], int] = now_us) -> None:
+    def __init__(
+        self, queues: ServedQueues, durability: Durability, clock_us: Callable[[], int] = now_us
+    ) -> None:
         self._queues = queues
+        self._durability = durability
         self._clock_us = clock_us
         self._bodies = BodyDecoder(TaskBody)
         self._items = BodyDecoder(BatchItem)
@@ -71,8 +81,11 @@ class Intake:
             faults += error.fields
         if faults:
             raise InvalidTaskError(faults)
+        durable = (sent.durability or self._durability) is Durability.FSYNC
+        if durable:
+            await self._queues.check_durable()
         task = NewTask(new_id(served.name), sent.type, data, sent.extras(key))
-        return Submission(served, task, Status.SCHEDULED if sent.put_off(now) else Status.QUEUED)
+        return Submission(served, task, Status.SCHEDULED if sent.put_off(now) else Status.QUEUED, durable)
 
     async def _check_published(self, served: Served, kind: str, data: bytes) -> None:
         validator = await self._validator(served, kind)

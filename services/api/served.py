@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from taskqueue import suitability
 from taskqueue.batcher import EnqueueBatcher
 from taskqueue.catalog import Catalog
 from taskqueue.connection import Connection
+from taskqueue.core import FSYNC_MS
 from taskqueue.errors import FieldError, InvalidTaskError, QueueError, TaskNotFoundError
 from taskqueue.ids import queue_of
 from taskqueue.queue import Queue
@@ -24,6 +26,7 @@ class Served:
 
     queue: Queue
     batcher: EnqueueBatcher
+    durable_batcher: EnqueueBatcher
     catalog: Catalog
 
     @property
@@ -39,8 +42,13 @@ class ServedQueues:
         for name in names:
             queue = Queue(connection, name)
             self._by_name[name] = Served(
-                queue, EnqueueBatcher(queue, patience_s=patience_s), Catalog(connection, name)
+                queue,
+                EnqueueBatcher(queue, patience_s=patience_s),
+                EnqueueBatcher(queue, patience_s=patience_s + FSYNC_MS / 1000, durably=True),
+                Catalog(connection, name),
             )
+        self._connection = connection
+        self._fsync_offered = False
         self.first = self._by_name[names[0]]
 
     def __iter__(self) -> Iterator[Served]:
@@ -68,7 +76,17 @@ class ServedQueues:
             raise TaskNotFoundError(f"no task has the id {task_id}")
         return served.queue
 
+    async def check_durable(self) -> None:
+        """InvalidTaskError where this Redis cannot tell what is on disk; asked until it can."""
+        if not self._fsync_offered:
+            found = suitability.facts(await self._connection.command("INFO"))
+            self._fsync_offered = found.waitaof_offered
+        if not self._fsync_offered:
+            words = "fsync is not offered: the queue's Redis is older than 7.2, or has no append-only file"
+            raise InvalidTaskError([FieldError("durability", words)])
+
     async def close(self) -> None:
         """Waits for the enqueues under way."""
         for served in self:
             await served.batcher.close()
+            await served.durable_batcher.close()

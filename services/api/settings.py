@@ -5,6 +5,8 @@ from typing import Annotated
 from pydantic import Field
 from taskqueue.settings import QueueSettings
 
+from api.envelope import Durability
+
 
 class ApiSettings(QueueSettings):
     """Read once at start; see `python -m api --help`."""
@@ -15,6 +17,10 @@ class ApiSettings(QueueSettings):
     max_batch_bytes: Annotated[int, Field(ge=1024, description="largest body of POST /tasks/batch")] = (
         16_777_216
     )
+    durability: Annotated[
+        Durability,
+        Field(description="when a POST is answered that names none: memory, or fsync (Redis 7.2 and AOF)"),
+    ] = Durability.MEMORY
     memory_limit_share: Annotated[
         float, Field(gt=0, le=1, description="share of Redis' maxmemory at which tasks are refused")
     ] = 0.9

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from taskqueue.batcher import EnqueueBatcher
 from taskqueue.core import SLICE
 from taskqueue.errors import FieldError, InvalidTaskError, QueueError
 from taskqueue.model import Receipt
@@ -15,7 +16,6 @@ from api.created import CreatedAnswers
 from api.idempotency import HEADER
 from api.intake import Intake, Submission
 from api.problems import described_error, json_answer
-from api.served import Served
 
 MAX_BATCH = 1000
 BATCHES_AT_ONCE = 2
@@ -52,9 +52,9 @@ class SubmissionEndpoints:
         """201 once Redis has the task; nothing is stored with any other answer but a lost one."""
         check_media_type(request)
         sent = await self._intake.task(await request.read(), request.headers.get(HEADER))
-        served, task = sent.served, sent.task
-        self._admission.admit(served.name)
-        receipt = await served.batcher.enqueue(task)
+        task = sent.task
+        self._admission.admit(sent.served.name)
+        receipt = await sent.batcher.enqueue(task)
         replayed = receipt.task_id != task.id
         return self._created.answer(request, receipt.task_id, sent.status, replayed=replayed)
 
@@ -91,16 +91,16 @@ class SubmissionEndpoints:
 
     async def _store(self, sent: list[Submission | QueueError]) -> list[dict[str, Any] | QueueError]:
         """What became of each, in their order."""
-        by_queue: dict[Served, list[int]] = {}
+        by_batcher: dict[EnqueueBatcher, list[int]] = {}
         for number, each in enumerate(sent):
             if isinstance(each, Submission):
-                by_queue.setdefault(each.served, []).append(number)
+                by_batcher.setdefault(each.batcher, []).append(number)
         results: list[dict[str, Any] | QueueError | None] = [
             each if isinstance(each, QueueError) else None for each in sent
         ]
-        for served, numbers in by_queue.items():
+        for batcher, numbers in by_batcher.items():
             mine = [each for each in (sent[n] for n in numbers) if isinstance(each, Submission)]
-            receipts = await served.batcher.enqueue_many([each.task for each in mine])
+            receipts = await batcher.enqueue_many([each.task for each in mine])
             for number, each, receipt in zip(numbers, mine, receipts, strict=True):
                 results[number] = _result(each, receipt)
         return [result for result in results if result is not None]

@@ -17,11 +17,13 @@ class EnqueueBatcher:
     """One call at a time to Redis, each with all that has come since the one before.
 
     A call whose answer was lost is repeated (enqueue is idempotent by id) until `patience_s` has
-    passed since the first task in it came; then its callers get QueueUnavailableError.
+    passed since the first task in it came; then its callers get QueueUnavailableError. `durably`:
+    its callers wait until Redis has their tasks on disk, all of a call for the same fsync.
     """
 
-    def __init__(self, queue: Queue, patience_s: float) -> None:
+    def __init__(self, queue: Queue, patience_s: float, *, durably: bool = False) -> None:
         self._queue = queue
+        self._durably = durably
         self._patience_s = patience_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: list[_Waiting] = []
@@ -88,7 +90,7 @@ class EnqueueBatcher:
         while True:
             try:
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + self._patience_s):
-                    return [*await self._queue.enqueue(tasks)]
+                    return [*await self._queue.enqueue(tasks, durably=self._durably)]
             except (QueueUnavailableError, TimeoutError) as error:
                 if time.monotonic() + _PAUSE_S >= deadline:
                     raise QueueUnavailableError(f"Redis does not answer: {error}") from error

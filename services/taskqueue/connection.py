@@ -92,16 +92,20 @@ class Connection:
         """
         rest = (1, key, *args)
         home = key.encode()
+        # WAITAOF waits for what its own socket wrote last. A script that finds everything stored
+        # already writes nothing, and the write of the call before may still be on its way.
+        mark = ("SET", key + "probe", "1", "PX", 1000)
         wait = ("WAITAOF", 1, 0, timeout_ms)
         extra_s = timeout_ms / 1000
-        answer, waited = await self._call(home, [("EVALSHA", sha, *rest), wait], alone=True, extra_s=extra_s)
+        calls = [("EVALSHA", sha, *rest), mark, wait]
+        answer, marked, waited = await self._call(home, calls, alone=True, extra_s=extra_s)
         if _unknown_script(answer):
-            again = [("EVAL", source, *rest), wait]
-            answer, waited = await self._call(home, again, alone=True, extra_s=extra_s)
+            calls = [("EVAL", source, *rest), mark, wait]
+            answer, marked, waited = await self._call(home, calls, alone=True, extra_s=extra_s)
         answer = _checked(answer)
         if isinstance(waited, ReplyError):
             raise UnsuitableRedisError(f"Redis cannot say what is on disk: {waited}")
-        return Durable(answer, waited[0] >= 1)
+        return Durable(answer, not isinstance(marked, ReplyError) and waited[0] >= 1)
 
     async def close(self) -> None:
         """Closes every connection; what is under way fails."""

@@ -11,7 +11,9 @@ from taskqueue.connection import Connection
 from taskqueue.queue import Queue
 from taskqueue.settings import RedisSettings
 
+from infra.local.failures import ClusterError
 from tests.fixtures.processes import RedisServer, Services
+from tests.fixtures.redis_forms import redis8_command
 from tests.fixtures.smtp import MailServer
 from tests.integration.drain import leaked_keys
 
@@ -117,3 +119,14 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 def live(redis: RedisServer, connect: Callable[[RedisServer], Connection]) -> Queue:
     """The default queue by Redis' own clock, as the services use it."""
     return Queue(connect(redis))
+
+
+@pytest.fixture(scope="session")
+def redis8(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    try:
+        program = redis8_command()
+    except ClusterError as error:
+        pytest.skip(f"no Redis 8: {error}")
+    started = RedisServer(tmp_path_factory.mktemp("redis8"), program=program)
+    yield started
+    started.kill()

@@ -18,9 +18,8 @@ from taskqueue.settings import RedisSettings
 from taskqueue.states import Status
 from taskqueue.suitability import check, facts
 
-from infra.local.failures import ClusterError
 from tests.fixtures.processes import RedisServer, Services, wait_until
-from tests.fixtures.redis_forms import SERVICE, RedisCluster, SentinelRedis, TlsRedis, redis8_command
+from tests.fixtures.redis_forms import SERVICE, RedisCluster, SentinelRedis, TlsRedis
 from tests.integration.clients import post, until
 from tests.integration.conftest import Clock
 
@@ -52,17 +51,6 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsRedis]:
     started = TlsRedis(tmp_path_factory.mktemp("tls"), PASSWORD)
     yield started
     started.end()
-
-
-@pytest.fixture(scope="session")
-def redis8(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    try:
-        program = redis8_command()
-    except ClusterError as error:
-        pytest.skip(f"no Redis 8: {error}")
-    started = RedisServer(tmp_path_factory.mktemp("redis8"), program=program)
-    yield started
-    started.kill()
 
 
 @pytest.fixture
