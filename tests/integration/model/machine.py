@@ -134,6 +134,7 @@ class QueueMachine(RuleBasedStateMachine):
         """The answer of the last call was lost."""
         if callers := [worker for worker in self.workers if worker.last]:
             worker = draw(st.sampled_from(callers))
+            worker.forget_last_answer()
             worker.heed(self._claim(worker), [])
 
     def _claim(self, worker: Worker) -> ClaimReply:

@@ -15,13 +15,21 @@ class Worker:
     next: Next = Next.WAIT
     last: tuple[list[Outcome], int, int] | None = None
 
+    given: tuple[str, ...] = ()
+
+    def forget_last_answer(self) -> None:
+        """As if it never came: what it gave is not held, and the call will be repeated."""
+        for task_id in self.given:
+            self.held.pop(task_id, None)
+
     def heed(self, reply: ClaimReply, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
             self.held.pop(outcome.id, None)
         if reply.next is Next.ALONE:
             assert len(reply.claims) == 1
-            assert self.held.keys() <= {reply.claims[0].id}, "a suspect, and others are held"
+            assert not self.held, "a suspect was given to a worker that holds others"
         self.held |= {claim.id: claim.epoch for claim in reply.claims}
+        self.given = tuple(claim.id for claim in reply.claims)
         self.next = reply.next
 
     def may_take(self, settled: int) -> int:
