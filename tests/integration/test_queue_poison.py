@@ -137,11 +137,19 @@ async def test_a_lone_worker_that_is_never_idle_is_asked_again_and_again(
     assert heard.count(Next.DRAIN) > heard.count(Next.WAIT)
 
 
-async def test_a_worker_that_died_while_it_drained_is_replaced(reaper: Worker, clock: Clock) -> None:
+async def test_a_worker_that_died_while_it_drained_is_replaced_before_its_turn_is_over(
+    reaper: Worker, clock: Clock
+) -> None:
+    queue = reaper.queue
     await suspects(reaper, clock, 1)
-    assert await Worker(reaper.queue, "dead").next(beside=1) is Next.DRAIN
-    await let_lapse(reaper, clock, 6)
-    assert await Worker(reaper.queue, "alive").next(beside=1) is Next.DRAIN
+    assert await Worker(queue, "slow").next(beside=1) is Next.DRAIN
+    await let_lapse(reaper, clock, 5.5)
+    assert await Worker(queue, "dead").next(beside=1) is Next.DRAIN, "for ten seconds"
+    alive = Worker(queue, "alive")
+    await let_lapse(reaper, clock, 4.5)
+    assert await alive.next(beside=1) is not Next.DRAIN
+    await let_lapse(reaper, clock, 1)
+    assert await alive.next(beside=1) is Next.DRAIN
 
 
 async def test_a_repeat_never_says_alone_without_the_task(reaper: Worker, clock: Clock) -> None:

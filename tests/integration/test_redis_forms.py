@@ -256,8 +256,8 @@ async def test_a_command_follows_a_moved_slot_and_is_run_once(
     cluster.move(slot, other)
     commands = [("INCR", "tq:{default}:n") for _ in range(10)]
     assert await connection.pipeline(commands) == list(range(1, 11))
-    assert await connection.script(SET_SHA, SET, "tq:{default}:", ["x"]) == b"OK"
-    assert other.cli("get", "tq:{default}:durable") == "x"
+    assert await connection.script(SET_SHA, SET, "test:{default}:", ["x"]) == b"OK"
+    assert other.cli("get", "test:{default}:durable") == "x"
     assert (await connection.command("INFO"))["tcp_port"] == other.port
 
 
@@ -274,10 +274,10 @@ async def test_while_a_slot_moves_commands_follow_and_scripts_wait(
     assert await connection.pipeline(commands) == [2, 1, 2]
     assert other.cli("cluster", "countkeysinslot", str(slot)) == "1"
     with pytest.raises(QueueUnavailableError, match="ASK"):
-        await connection.script(SET_SHA, SET, "tq:{default}:", ["x"])
+        await connection.script(SET_SHA, SET, "test:{default}:", ["x"])
     source.cli("cluster", "setslot", str(slot), "stable")
     other.cli("cluster", "setslot", str(slot), "stable")
-    assert await connection.script(SET_SHA, SET, "tq:{default}:", ["x"]) == b"OK"
+    assert await connection.script(SET_SHA, SET, "test:{default}:", ["x"]) == b"OK"
 
 
 async def test_a_silent_redis_fails_the_call_in_time_and_it_is_not_repeated(
@@ -341,7 +341,7 @@ async def test_a_restarted_redis_is_found_again(own_redis: RedisServer, open_to:
 async def test_a_durable_script_says_that_its_writes_are_on_disk(redis8: RedisServer, open_to: Open) -> None:
     connection = open_to(redis8.url)
     assert facts(await connection.command("INFO")).waitaof_offered
-    durable = await connection.script_durably(SET_SHA, SET, "tq:{default}:", ["x"], timeout_ms=3000)
+    durable = await connection.script_durably(SET_SHA, SET, "test:{default}:", ["x"], timeout_ms=3000)
     assert (durable.answer, durable.synced) == (b"OK", True)
 
 
@@ -349,18 +349,18 @@ async def test_a_durable_script_says_so_when_the_disk_was_not_reached_in_time(
     redis8: RedisServer, open_to: Open
 ) -> None:
     connection = open_to(redis8.url)
-    await connection.script_durably(SET_SHA, SET, "tq:{default}:", ["x"], timeout_ms=3000)
+    await connection.script_durably(SET_SHA, SET, "test:{default}:", ["x"], timeout_ms=3000)
     # Right after a sync the next one of everysec is up to a second away.
-    durable = await connection.script_durably(SET_SHA, SET, "tq:{default}:", ["y"], timeout_ms=1)
+    durable = await connection.script_durably(SET_SHA, SET, "test:{default}:", ["y"], timeout_ms=1)
     assert (durable.answer, durable.synced) == (b"OK", False)
-    assert redis8.cli("get", "tq:{default}:durable") == "y"
+    assert redis8.cli("get", "test:{default}:durable") == "y"
 
 
 async def test_a_redis_that_cannot_tell_what_is_on_disk_is_refused(redis: RedisServer, open_to: Open) -> None:
     connection = open_to(redis.url)
     assert not facts(await connection.command("INFO")).waitaof_offered
     with pytest.raises(UnsuitableRedisError, match="WAITAOF"):
-        await connection.script_durably(SET_SHA, SET, "tq:{default}:", ["x"], timeout_ms=100)
+        await connection.script_durably(SET_SHA, SET, "test:{default}:", ["x"], timeout_ms=100)
 
 
 async def test_unsuitable_ones_are_told_from_the_real_thing(

@@ -124,7 +124,7 @@ end
 
 promote(now)
 
-local leases = {}
+local leases, tombstones = {}, 0
 
 -- Whether the id, just popped, is now held by this worker. Else it was a tombstone (cancelled or
 -- removed while it waited), or a task of a later form than this script knows.
@@ -132,9 +132,11 @@ local function take(id)
   local key = task_key(id)
   local task = redis.call('HMGET', key, 's', 'e', 'a', 't', 'd', 'c', 'o', 'x', 'v')
   if task[1] ~= 'queued' or task[8] then
-    redis.call('HINCRBY', COUNTERS, 'tombstones', -1)
-    if task[8] and redis.call('HINCRBY', key, 'x', -1) < 1 then
+    tombstones = tombstones + 1
+    if task[8] == '1' then
       redis.call('HDEL', key, 'x')
+    elseif task[8] then
+      redis.call('HINCRBY', key, 'x', -1)
     end
     return
   end
@@ -219,6 +221,9 @@ if not flag then
 end
 if #leases > 0 then
   redis.call('ZADD', RUNNING, unpack(leases))
+end
+if tombstones > 0 then
+  redis.call('HINCRBY', COUNTERS, 'tombstones', -tombstones)
 end
 redis.call('HSET', record, 'sequence', sequence, 'lost', table.concat(lost, ' '), 'claimed', table.concat(taken, ' '), 'flag', flag)
 redis.call('ZADD', WORKERS, stamp, worker)

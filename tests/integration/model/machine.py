@@ -1,8 +1,8 @@
 """Calls the queue in any order, with any outcomes and at any time, and compares it with the prediction."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import hypothesis.strategies as st
@@ -10,78 +10,26 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from taskqueue.connection import Connection
 from taskqueue.errors import IdempotencyConflictError
 from taskqueue.model import (
-    IDEMPOTENCY_TTL_US,
     MICROSECOND,
     ClaimReply,
     Extra,
     Kept,
     NewTask,
-    Next,
     Outcome,
     Retention,
 )
 from taskqueue.queue import Queue
 from taskqueue.states import Status
 
+from tests.integration.model.choices import BEGIN_US, OUTCOMES, STEPS, TYPES, Draw, extras
 from tests.integration.model.invariants import check_invariants
 from tests.integration.model.keyspace import keyspace
 from tests.integration.model.prediction import Prediction
+from tests.integration.model.worker import Worker
 
 LEASE_US = 10 * MICROSECOND
 WAIT_US = 6 * MICROSECOND
-BEGIN_US = 1_800_000_000_000_000
-TYPES = ("email", "once")
-OUTCOMES = (
-    *((Status.COMPLETED, 0, True), (Status.FAILED, 0, True), (Status.CANCELLED, 0, True)),
-    *((Status.SCHEDULED, 3, False), (Status.SCHEDULED, 15, True)),
-)
-Draw = Callable[[st.SearchStrategy[Any]], Any]
-_GIVEN: dict[str, tuple[dict[str, Any], ...]] = {
-    "level": ({"priority": 0}, {"priority": 1}, {"priority": 2}),
-    "delay": tuple({"delay_us": n * MICROSECOND} for n in (0, 1, 7, 20)),
-    "due": tuple({"due_us": BEGIN_US + n * MICROSECOND} for n in (0, 5, 60)),
-    "options": ({"options": '{"max_attempts":2}'},),
-    "periodic": tuple({"periodic": ("hourly", due)} for due in (1, 2, 3)),
-    "key": tuple({"key": k, "body": b, "ttl_us": IDEMPOTENCY_TTL_US} for k in "ab" for b in "xy"),
-}
-_BROUGHT = ((), (), ("level",), ("delay",), ("due", "level"), ("options",), ("periodic",), ("key", "delay"))
-STEPS = (
-    *("enqueue", "enqueue", "enqueue_many", "newer_producer"),
-    *("work", "work", "work", "work", "work", "work", "work", "work"),
-    *("repeat", "renew", "release", "leave", "kill", "take_token"),
-    *("reaps", "reaps", "reaps", "gap"),
-    *("cancel", "cancel", "purge", "redrive", "redrive", "pause", "resume", "resume", "resume"),
-)
 T = TypeVar("T")
-
-
-@dataclass
-class Worker:
-    """One that obeys the protocol: what it holds (id -> epoch), and what it was told to do next."""
-
-    name: str
-    sequence: int = 0
-    held: dict[str, int] = field(default_factory=dict[str, int])
-    next: Next = Next.WAIT
-    last: tuple[list[Outcome], int, int] | None = None
-
-    def heed(self, reply: ClaimReply, outcomes: list[Outcome]) -> None:
-        for outcome in outcomes:
-            self.held.pop(outcome.id, None)
-        if reply.next is Next.ALONE:
-            assert not self.held, "a suspect was given to a worker that holds others"
-            assert len(reply.claims) == 1
-        self.held |= {claim.id: claim.epoch for claim in reply.claims}
-        self.next = reply.next
-
-    def may_take(self, settled: int) -> int:
-        """How many tasks it may ask for beside what it would then hold."""
-        rest = len(self.held) - settled
-        if self.next is Next.ALONE:
-            return 0 if rest else 3
-        if self.next is Next.DRAIN:
-            return 0 if rest else 1
-        return max(0, 4 - rest)
 
 
 @dataclass(frozen=True)
@@ -90,15 +38,6 @@ class Target:
 
     connection: Connection
     loop: asyncio.AbstractEventLoop
-
-
-@st.composite
-def extras(draw: st.DrawFn) -> Extra | None:
-    """What a task may bring: nothing, or any of what there is."""
-    given: dict[str, Any] = {}
-    for kind in draw(st.sampled_from(_BROUGHT)):
-        given |= draw(st.sampled_from(_GIVEN[kind]))
-    return Extra(**given) if given else None
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -195,7 +134,7 @@ class QueueMachine(RuleBasedStateMachine):
         """The answer of the last call was lost."""
         if callers := [worker for worker in self.workers if worker.last]:
             worker = draw(st.sampled_from(callers))
-            worker.held |= {claim.id: claim.epoch for claim in self._claim(worker).claims}
+            worker.heed(self._claim(worker), [])
 
     def _claim(self, worker: Worker) -> ClaimReply:
         assert worker.last is not None
