@@ -85,7 +85,7 @@ class Queue(QueueReads, QueueOperations):
             held_beside,
             _encode([_wire_outcome(o) for o in outcomes]),
         )
-        return ClaimReply([task_id.decode() for task_id in lost], _claims(flat), Next(after))
+        return ClaimReply(_texts(lost), _claims(flat), Next(after))
 
     async def renew(self, held: Iterable[tuple[str, int, bytes | None]], *, lease_us: int) -> list[str]:
         """Extends the leases of (id, epoch, progress) and stores progress (JSON) where there is

@@ -45,7 +45,7 @@ class QueueReads(QueueCore):
             [("ZCARD", index), ("ZRANGE", index, newest, "-", "BYLEX", "REV", "LIMIT", 0, limit + 1)]
         )
         ids = [i.decode() for i in found[:limit]]
-        return Page(await self._rows(ids), count, ids[-1] if len(found) > limit else None)
+        return Page(await self.tasks(ids), count, ids[-1] if len(found) > limit else None)
 
     async def finished(
         self, status: Status, limit: int, after: Finished | None = None, until_us: int | None = None
@@ -82,9 +82,6 @@ class QueueReads(QueueCore):
 
     async def tasks(self, ids: list[str]) -> list[StoredTask]:
         """Those of the tasks that there are, in the order of their ids."""
-        return await self._rows(ids)
-
-    async def _rows(self, ids: list[str]) -> list[StoredTask]:
         rows = await self._connection.pipeline(("HMGET", self._task_key(i), *_FIELDS) for i in ids)
         # A task may have been removed since its id was read.
         return [_stored(i, row) for i, row in zip(ids, rows, strict=True) if row[0] is not None]
